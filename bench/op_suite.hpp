@@ -1,0 +1,258 @@
+#pragma once
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+#include <utility>
+
+#include "bench/gates.hpp"
+#include "bench/random.hpp"
+#include "bench/suite.hpp"
+#include "engine/device/buffer.hpp"
+#include "engine/model/pack.hpp"
+
+/// What the suites of all ops share: an op's file says its shapes, its inputs and what must come out.
+namespace m40llm::bench {
+
+/// Elements behind each output that no kernel may touch.
+inline constexpr std::size_t kGuard = 64;
+
+/// Something a kernel writes: prepared before each launch and judged after it.
+class Output {
+ public:
+  virtual ~Output() = default;
+  virtual void reset(Stream& stream) const = 0;
+  virtual void judge(Stream& stream, Verdict& verdict, OutputHash& hash) const = 0;
+};
+
+/// A buffer that is put into a known state, of which some elements are the output and all others must stay as they were.
+template <class T>
+class TypedOutput : public Output {
+ public:
+  /// before: the buffer's contents before a launch; places: the index of each output element in it, in the order of `expected`.
+  TypedOutput(Device& device, std::vector<T> before, std::vector<std::size_t> places, Expected<T> expected)
+      : before_(std::move(before)), places_(std::move(places)), expected_(std::move(expected)),
+        buffer_(device, before_.size(), "output") {}
+
+  T* data() const { return buffer_.data(); }
+  void reset(Stream& stream) const override { buffer_.upload(stream, before_); }
+  void judge(Stream& stream, Verdict& verdict, OutputHash& hash) const override {
+    std::vector<T> after = buffer_.download(stream);
+    std::vector<T> got;
+    got.reserve(places_.size());
+    for (const std::size_t place : places_) {
+      got.push_back(after[place]);
+      after[place] = before_[place];
+    }
+    bench::judge<T>(got, expected_, verdict);
+    hash.add(std::as_bytes(std::span(got)));
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      if (std::memcmp(&after[i], &before_[i], sizeof(T)) != 0) {
+        fail_guard(verdict, i, as_double(after[i]));
+        break;
+      }
+    }
+  }
+
+ private:
+  static double as_double(half x) { return x.bits; }
+  template <class Number>
+  static double as_double(Number x) {
+    return x;
+  }
+
+  std::vector<T> before_;
+  std::vector<std::size_t> places_;
+  Expected<T> expected_;
+  Buffer<T> buffer_;
+};
+
+/// Where a trial's memory is made: inputs go up at once and stay until the trial ends.
+class Holder {
+ public:
+  explicit Holder(Device& device) : device_(&device), stream_(device.create_stream()) {}
+
+  template <class T>
+  const T* input(const std::vector<T>& host) {
+    auto buffer = std::make_shared<Buffer<T>>(*device_, host.size(), "input");
+    buffer->upload(*stream_, host);
+    stream_->synchronize();
+    held_.push_back(buffer);
+    return buffer->data();
+  }
+  Matrix input(const PackedMatrix& packed) {
+    auto matrix = std::make_shared<DeviceMatrix>(*device_, *stream_, packed, "input");
+    held_.push_back(matrix);
+    return matrix->view();
+  }
+  /// Poisoned, as long as what is expected, with a guard behind it.
+  template <class T>
+  T* output(Expected<T> expected) {
+    std::vector<T> before(expected.want.size() + kGuard, poison<T>());
+    return add(std::move(before), first_places(expected.want.size()), std::move(expected));
+  }
+  /// Holds x before each launch, with a guard behind it; x.size() == expected.want.size().
+  template <class T>
+  T* in_place(std::vector<T> x, Expected<T> expected) {
+    std::vector<std::size_t> places = first_places(x.size());
+    x.resize(x.size() + kGuard, poison<T>());
+    return add(std::move(x), std::move(places), std::move(expected));
+  }
+  /// Poisoned, `size` elements of which only those at `places` are the output.
+  template <class T>
+  T* scattered_output(std::size_t size, std::vector<std::size_t> places, Expected<T> expected) {
+    return add(std::vector<T>(size + kGuard, poison<T>()), std::move(places), std::move(expected));
+  }
+
+  std::vector<std::unique_ptr<Output>> take_outputs() { return std::move(outputs_); }
+  std::vector<std::shared_ptr<void>> take_held() { return std::move(held_); }
+
+ private:
+  static std::vector<std::size_t> first_places(std::size_t n) {
+    std::vector<std::size_t> places(n);
+    for (std::size_t i = 0; i < n; ++i) places[i] = i;
+    return places;
+  }
+  template <class T>
+  T* add(std::vector<T> before, std::vector<std::size_t> places, Expected<T> expected) {
+    auto output =
+        std::make_unique<TypedOutput<T>>(*device_, std::move(before), std::move(places), std::move(expected));
+    T* const data = output->data();
+    outputs_.push_back(std::move(output));
+    return data;
+  }
+
+  Device* device_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<std::unique_ptr<Output>> outputs_;
+  std::vector<std::shared_ptr<void>> held_;
+};
+
+template <class Params>
+class OpTrial final : public Trial {
+ public:
+  OpTrial(const Op<Params>& op, const Variant<Params>& variant, const Params& params, Holder& holder)
+      : kernel_(variant.kernel), config_(variant.config(params)), params_(params), work_(op.work(params)),
+        held_(holder.take_held()), outputs_(holder.take_outputs()) {}
+
+  void reset(Stream& stream) override {
+    for (const auto& output : outputs_) output->reset(stream);
+  }
+  void launch(Stream& stream) override { stream.launch(kernel_, config_, params_); }
+  Verdict judge(Stream& stream) const override {
+    Verdict verdict = nothing_judged();
+    OutputHash hash;
+    for (const auto& output : outputs_) output->judge(stream, verdict, hash);
+    verdict.output_hash = hash.value();
+    return verdict;
+  }
+  Work work() const override { return work_; }
+
+ private:
+  Kernel<Params> kernel_;
+  LaunchConfig config_;
+  Params params_;
+  Work work_;
+  std::vector<std::shared_ptr<void>> held_;
+  std::vector<std::unique_ptr<Output>> outputs_;
+};
+
+/// One size of an op's shape and the values it may take.
+struct Dimension {
+  const char* name;
+  int lowest = 1;
+  int multiple_of = 1;
+};
+
+/// A suite over an op's table. What differs from op to op is given by the virtual functions at its end.
+template <class Params>
+class OpSuite : public Suite {
+ public:
+  OpSuite(const Op<Params>& op, std::string dtype, std::vector<Dimension> dimensions)
+      : op_(&op), dtype_(std::move(dtype)), dimensions_(std::move(dimensions)) {}
+
+  std::string op() const final { return op_->name; }
+  std::string source() const final { return op_->source; }
+  std::string dtype() const final { return dtype_; }
+  std::vector<VariantInfo> variants() const final {
+    std::vector<VariantInfo> infos;
+    for (const Variant<Params>& v : op_->variants) infos.push_back({v.name, v.kernel.name, v.bit_exact});
+    return infos;
+  }
+  bool applies(std::string_view variant, const Shape& shape) const final {
+    const Variant<Params>& v = op_->variant(variant);
+    check(shape);
+    return v.applies == nullptr || v.applies(sizes(shape));
+  }
+  LaunchConfig config(std::string_view variant, const Shape& shape) const final {
+    check(shape);
+    return op_->variant(variant).config(sizes(shape));
+  }
+  std::vector<Shape> shapes(Sweep sweep) const final {
+    std::vector<Shape> shapes;
+    for (const std::vector<int>& values : sizes_of(sweep)) {
+      Shape shape;
+      for (std::size_t i = 0; i < dimensions_.size(); ++i) shape.emplace_back(dimensions_[i].name, values.at(i));
+      shapes.push_back(std::move(shape));
+    }
+    return shapes;
+  }
+  std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
+    const Variant<Params>& variant = op_->variant(c.variant);
+    if (!applies(c.variant, c.shape)) {
+      throw UsageError("'" + c.line() + "': the variant does not apply to this shape");
+    }
+    const std::vector<std::string> known = inputs();
+    if (std::find(known.begin(), known.end(), c.inputs) == known.end()) {
+      std::string list;
+      for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+      throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
+    }
+    Holder holder(device);
+    Params params = sizes(c.shape);
+    fill(params, c, variant.chain(params), holder);
+    return std::make_unique<OpTrial<Params>>(*op_, variant, params, holder);
+  }
+
+ protected:
+  /// The values of each shape of a sweep, in the order of the dimensions.
+  virtual std::vector<std::vector<int>> sizes_of(Sweep sweep) const = 0;
+  /// The parameters' sizes for a shape, its pointers null: what configurations and traffic models look at.
+  virtual Params sizes(const Shape& shape) const = 0;
+  /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain: the variant's d.
+  virtual void fill(Params& params, const Case& c, int chain, Holder& holder) const = 0;
+  /// Throws UsageError if the sizes, each good by itself, do not go together.
+  virtual void check_together(const Shape&) const {}
+
+ private:
+  void check(const Shape& shape) const {
+    std::string names;
+    for (const Dimension& d : dimensions_) names += std::string(names.empty() ? "" : ",") + d.name;
+    bool fits = shape.size() == dimensions_.size();
+    for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i].first == dimensions_[i].name;
+    if (!fits) throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      const Dimension& d = dimensions_[i];
+      if (shape[i].second < d.lowest || shape[i].second % d.multiple_of != 0) {
+        throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) + "; a number from " +
+                         std::to_string(d.lowest) +
+                         (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") + " is expected");
+      }
+    }
+    check_together(shape);
+  }
+
+  const Op<Params>* op_;
+  std::string dtype_;
+  std::vector<Dimension> dimensions_;
+};
+
+/// n numbers made by `make`, in order.
+template <class Make>
+auto generate(std::size_t n, Make&& make) {
+  std::vector<decltype(make())> values(n);
+  for (auto& value : values) value = make();
+  return values;
+}
+
+}  // namespace m40llm::bench

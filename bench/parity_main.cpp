@@ -1,0 +1,304 @@
+#include <cstdio>
+#include <iostream>
+#include <limits>
+#include <map>
+#include <regex>
+#include <set>
+#include <tuple>
+
+#include "bench/options.hpp"
+#include "bench/suite.hpp"
+#include "engine/device/image.hpp"
+#include "engine/error.hpp"
+
+/// m40llm-parity: every op's variants against the reference, judged by the gates.
+namespace m40llm::bench {
+namespace {
+
+constexpr const char* kProgram = "m40llm-parity";
+constexpr std::size_t kFailuresShown = 10;
+
+struct Options {
+  CommonOptions common;
+  std::string op;
+  std::string filter;
+  std::vector<std::string> cases;
+  std::string sweep = "model";
+  std::vector<std::string> against;
+  bool list = false;
+};
+
+std::regex to_regex(const std::string& text, const char* flag) {
+  try {
+    return std::regex(text, std::regex::extended);
+  } catch (const std::regex_error& error) {
+    throw UsageError(std::string(flag) + " '" + text + "' is not a regular expression: " + error.what());
+  }
+}
+
+std::vector<Sweep> sweeps(const std::string& name) {
+  static const std::map<std::string, std::vector<Sweep>> kSweeps{{"smoke", {Sweep::smoke}},
+                                                                 {"model", {Sweep::model}},
+                                                                 {"edge", {Sweep::edge}},
+                                                                 {"all", {Sweep::smoke, Sweep::model, Sweep::edge}}};
+  const auto found = kSweeps.find(name);
+  if (found == kSweeps.end()) throw UsageError("--sweep '" + name + "' is not one of smoke, model, edge, all");
+  return found->second;
+}
+
+struct Selection {
+  std::vector<Case> cases;          ///< in the order of suites, variants of an op together
+  std::size_t not_applicable = 0;   ///< shapes that a variant does not take
+};
+
+Selection select(const Options& options) {
+  Selection selection;
+  if (!options.cases.empty()) {
+    for (const std::string& line : options.cases) {
+      const Case c = Case::parse(line);
+      if (!suite(c.op).applies(c.variant, c.shape)) {
+        throw Error("case '" + c.line() + "': variant '" + c.variant + "' does not take this shape");
+      }
+      selection.cases.push_back(c);
+    }
+    return selection;
+  }
+  const std::regex op = to_regex(options.op, "--op");
+  const std::regex filter = to_regex(options.filter, "--filter");
+  for (const auto& suite : suites()) {
+    if (!options.op.empty() && !std::regex_match(suite->op(), op)) continue;
+    for (const VariantInfo& variant : suite->variants()) {
+      std::set<std::string> seen;  // sweeps share shapes
+      for (const Sweep sweep : sweeps(options.sweep)) {
+        for (const Shape& shape : suite->shapes(sweep)) {
+          for (const std::string& inputs : suite->inputs()) {
+            const Case c{suite->op(), variant.name, shape, inputs};
+            const std::string line = c.line();
+            if (!seen.insert(line).second || !std::regex_search(line, filter)) continue;
+            if (suite->applies(variant.name, shape)) {
+              selection.cases.push_back(c);
+            } else {
+              ++selection.not_applicable;
+            }
+          }
+        }
+      }
+    }
+  }
+  return selection;
+}
+
+VariantInfo variant_info(const Suite& suite, const std::string& name) {
+  for (const VariantInfo& variant : suite.variants()) {
+    if (variant.name == name) return variant;
+  }
+  throw UsageError("op '" + suite.op() + "' has no variant '" + name + "'");
+}
+
+/// The hashes of outputs in other runs' records, under the key for which they must be equal.
+class KnownHashes {
+ public:
+  explicit KnownHashes(const std::vector<std::string>& files) {
+    for (const std::string& file : files) {
+      Records read = read_records(file);
+      if (read.dropped) std::cerr << "note: " << *read.dropped << "\n";
+      for (const Json& record : read.records) {
+        if (record["kind"] != "parity" || record.value("output_hash", Json()).is_null()) continue;
+        if (!record.value("bit_exact", false) || !record.value("passed", false)) continue;
+        hashes_[record.value("line", "")].insert({record.value("source_hash", ""), record.value("output_hash", "")});
+      }
+    }
+  }
+
+  /// False if a hash under the same kernel source differs.
+  bool agrees(const std::string& line, const std::string& source_hash, const std::string& output_hash) {
+    const auto found = hashes_.find(line);
+    if (found == hashes_.end()) {
+      ++unknown_;
+      return true;
+    }
+    bool same_source = false;
+    bool differs = false;
+    for (const auto& [source, output] : found->second) {
+      if (source != source_hash) continue;
+      same_source = true;
+      differs = differs || output != output_hash;
+    }
+    ++(!same_source ? stale_ : differs ? different_ : equal_);
+    return !differs;
+  }
+
+  void print() const {
+    std::printf("hashes: %zu equal, %zu different, %zu stale (made by other kernel source), %zu not recorded\n", equal_,
+                different_, stale_, unknown_);
+  }
+
+ private:
+  std::map<std::string, std::set<std::pair<std::string, std::string>>> hashes_;
+  std::size_t equal_ = 0, different_ = 0, stale_ = 0, unknown_ = 0;
+};
+
+/// One row of the table: a variant's cases.
+struct Row {
+  std::size_t cases = 0;
+  std::size_t failed = 0;
+  double worst = -1;
+  std::string worst_case;
+};
+
+void print_row(const std::string& name, const Row& row) {
+  std::printf("%-32s %7zu %7zu %14.4g  %s\n", name.c_str(), row.cases, row.failed, row.worst, row.worst_case.c_str());
+  std::fflush(stdout);
+}
+
+Json record(const Suite& suite, const Case& c, const Device& device) {
+  const VariantInfo variant = variant_info(suite, c.variant);
+  return {{"kind", "parity"},
+          {"op", c.op},
+          {"variant", c.variant},
+          {"kernel", variant.kernel},
+          {"dtype", suite.dtype()},
+          {"shape", named(c.shape)},
+          {"inputs", c.inputs},
+          {"seed", c.seed},
+          {"line", c.line()},
+          {"source_hash", hex(source_hash(suite.source()))},
+          {"bit_exact", variant.bit_exact},
+          {"image", image_json(device, variant.kernel)}};
+}
+
+void add_verdict(Json& record, const Verdict& verdict) {
+  record["passed"] = verdict.passed;
+  record["error_over_bound"] = number(verdict.error_over_bound);
+  record["worst"] = {{"index", verdict.worst},
+                     {"got", number(verdict.got)},
+                     {"want", number(verdict.want)},
+                     {"bound", number(verdict.bound)}};
+  record["n_outputs"] = verdict.n_outputs;
+  record["output_hash"] = hex(verdict.output_hash);
+}
+
+void add_fault(Json& record, const std::string& fault) {
+  record["passed"] = false;
+  record["error_over_bound"] = "inf";
+  record["worst"] = nullptr;
+  record["n_outputs"] = 0;
+  record["output_hash"] = nullptr;
+  record["fault"] = fault;
+}
+
+int run(const std::vector<std::string>& command) {
+  Options options;
+  CLI::App app("Judges every kernel variant against the reference in float64, by the gates.", kProgram);
+  app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")->type_name("REGEX");
+  app.add_option("--filter", options.filter, "only cases whose line contains a match")->type_name("REGEX");
+  app.add_option("--case", options.cases, "only this case, as --list and failures print it; repeatable")
+      ->type_name("LINE")
+      ->allow_extra_args(false);
+  app.add_option("--sweep", options.sweep, "shapes: smoke, model, edge or all")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--against", options.against,
+                 "records of other runs, on any device: equal kernels must have given equal bits; repeatable")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+  app.add_flag("--list", options.list, "print the cases and run none");
+  add_json_flag(app, options.common.json);
+  add_device_flags(app, options.common.device);
+  if (const auto code = parse(app, command)) return *code;
+
+  const Selection selection = select(options);
+  if (selection.cases.empty()) {
+    throw Error("no case matches --op '" + options.op + "' --filter '" + options.filter + "' in sweep '" + options.sweep +
+                "' (--list shows the cases)");
+  }
+  if (options.list) {
+    for (const Case& c : selection.cases) std::cout << c.line() << "\n";
+    return 0;
+  }
+  KnownHashes known(options.against);
+
+  const std::unique_ptr<Device> device = open_device(options.common.device);
+  std::cout << describe(device->info()) << "\n";
+  RunLog log(options.common.json, command, device.get());
+  std::unique_ptr<Stream> stream = device->create_stream();
+
+  std::printf("%-32s %7s %7s %14s  %s\n", "op/variant", "cases", "failed", "error/bound", "worst at");
+  std::vector<std::string> failures;
+  std::size_t failed = 0;
+  std::size_t done = 0;
+  bool device_lost = false;
+  Row row;
+  for (std::size_t i = 0; i < selection.cases.size() && !interrupted() && !device_lost; ++i) {
+    const Case& c = selection.cases[i];
+    const Suite& of = suite(c.op);
+    Json entry = record(of, c, *device);
+    std::string failure;
+    double error_over_bound = std::numeric_limits<double>::infinity();
+    try {
+      const std::unique_ptr<Trial> trial = of.trial(*device, c);
+      trial->reset(*stream);
+      trial->launch(*stream);
+      const Verdict verdict = trial->judge(*stream);
+      add_verdict(entry, verdict);
+      error_over_bound = verdict.error_over_bound;
+      if (!verdict.passed) {
+        char text[200];
+        std::snprintf(text, sizeof text, "error/bound %.4g at output %zu of %zu: got %.9g, want %.9g, bound %.3g",
+                      verdict.error_over_bound, verdict.worst, verdict.n_outputs, verdict.got, verdict.want,
+                      verdict.bound);
+        failure = text;
+      } else if (entry["bit_exact"] == true && !options.against.empty() &&
+                 !known.agrees(c.line(), entry["source_hash"], entry["output_hash"])) {
+        entry["passed"] = false;
+        failure = "other bits than recorded (output hash " + entry["output_hash"].get<std::string>() + ")";
+        entry["fault"] = failure;
+      }
+    } catch (const DeviceFault& fault) {
+      failure = fault.what();
+      add_fault(entry, failure);
+      // A GPU's context is gone after a fault; the SIMT device goes on with a fresh stream.
+      device_lost = device->info().kind == DeviceKind::cuda;
+      if (!device_lost) stream = device->create_stream();
+    }
+    log.append(entry);
+    ++done;
+    ++row.cases;
+    if (!failure.empty()) {
+      ++failed;
+      ++row.failed;
+      if (failures.size() < kFailuresShown) failures.push_back(c.line() + "\n      " + failure);
+    }
+    if (error_over_bound > row.worst) {
+      row.worst = error_over_bound;
+      row.worst_case = to_string(c.shape) + " " + c.inputs;
+    }
+    const bool last = i + 1 == selection.cases.size();
+    const bool row_ends = last || selection.cases[i + 1].op != c.op || selection.cases[i + 1].variant != c.variant;
+    if (row_ends || interrupted() || device_lost) {
+      print_row(c.op + "/" + c.variant, row);
+      row = {};
+      log.sync();
+    }
+  }
+
+  for (const std::string& failure : failures) {
+    std::cout << "FAILED " << failure << "\n      again: " << kProgram << " --case \""
+              << failure.substr(0, failure.find('\n')) << "\"\n";
+  }
+  if (failed > failures.size()) std::cout << "... and " << failed - failures.size() << " more\n";
+  if (!options.against.empty()) known.print();
+  std::cout << done << " cases, " << failed << " failed";
+  if (done < selection.cases.size()) std::cout << ", " << selection.cases.size() - done << " not run";
+  std::cout << "\n";
+
+  const std::size_t not_run = selection.cases.size() - done;
+  const std::string why = not_run > 0 ? (device_lost ? "the device failed" : "interrupted")
+                          : selection.not_applicable > 0 ? "the variant does not take the shape" : "";
+  return log.finish(done - failed, failed, selection.not_applicable + not_run, why, failed > 0 || not_run > 0 ? 1 : 0);
+}
+
+}  // namespace
+}  // namespace m40llm::bench
+
+int main(int argc, char** argv) { return m40llm::bench::run_program("m40llm-parity", argc, argv, m40llm::bench::run); }

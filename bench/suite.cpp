@@ -1,0 +1,108 @@
+#include "bench/suite.hpp"
+
+#include <charconv>
+
+#include "bench/suites/registry.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+/// The text up to the separator; the separator and it are taken off `rest`. All of it if there is no separator.
+std::string_view take(std::string_view& rest, char separator) {
+  const std::size_t end = rest.find(separator);
+  const std::string_view part = rest.substr(0, end);
+  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  return part;
+}
+
+template <class Number>
+Number read_number(std::string_view text, std::string_view what, std::string_view line) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw UsageError("case '" + std::string(line) + "': " + std::string(what) + " '" + std::string(text) +
+                     "' is not a number in range");
+  }
+  return number;
+}
+
+}  // namespace
+
+std::string to_string(const Shape& shape) {
+  std::string text;
+  for (const auto& [name, value] : shape) text += (text.empty() ? "" : ",") + name + "=" + std::to_string(value);
+  return text;
+}
+
+int at(const Shape& shape, std::string_view name) {
+  for (const auto& [key, value] : shape) {
+    if (key == name) return value;
+  }
+  throw UsageError("shape '" + to_string(shape) + "' has no " + std::string(name));
+}
+
+std::string Case::line() const {
+  return op + "/" + variant + " " + to_string(shape) + " " + inputs + " seed=" + std::to_string(seed);
+}
+
+Case Case::parse(std::string_view line) {
+  const auto fail = [line](const std::string& what) -> UsageError {
+    return UsageError("case '" + std::string(line) + "': " + what +
+                      "; expected is a line like 'gemv_f16/warp rows=576,cols=1536 R seed=1'");
+  };
+  std::string_view rest = line;
+  std::string_view kernel = take(rest, ' ');
+  std::string_view sizes = take(rest, ' ');
+  const std::string_view inputs = take(rest, ' ');
+  std::string_view seed = take(rest, ' ');
+  if (!rest.empty()) throw fail("'" + std::string(rest) + "' behind the seed");
+
+  Case c;
+  c.op = take(kernel, '/');
+  c.variant = kernel;
+  if (c.op.empty() || c.variant.empty()) throw fail("no op and variant with a / between them");
+  while (!sizes.empty()) {
+    std::string_view value = take(sizes, ',');
+    const std::string_view name = take(value, '=');
+    if (name.empty()) throw fail("a size without a name");
+    for (const auto& known : c.shape) {
+      if (known.first == name) throw fail("'" + std::string(name) + "' twice");
+    }
+    c.shape.emplace_back(name, read_number<int>(value, name, line));
+  }
+  if (c.shape.empty()) throw fail("no shape");
+  if (inputs.empty()) throw fail("no class of inputs");
+  c.inputs = inputs;
+  if (take(seed, '=') != "seed") throw fail("no seed=");
+  c.seed = read_number<std::uint64_t>(seed, "seed", line);
+  return c;
+}
+
+std::span<const std::unique_ptr<Suite>> suites() {
+  static const Suites all = [] {
+    Suites suites;
+    add_embedding(suites);
+    add_rms_norm(suites);
+    add_gemv(suites);
+    add_rope(suites);
+    add_cast(suites);
+    add_kv_append(suites);
+    add_attention_decode(suites);
+    add_residual_add(suites);
+    add_swiglu(suites);
+    add_argmax(suites);
+    return suites;
+  }();
+  return all;
+}
+
+const Suite& suite(std::string_view op) {
+  std::string known;
+  for (const auto& suite : suites()) {
+    if (suite->op() == op) return *suite;
+    known += (known.empty() ? "" : ", ") + suite->op();
+  }
+  throw UsageError("there is no op '" + std::string(op) + "'; there are " + known);
+}
+
+}  // namespace m40llm::bench

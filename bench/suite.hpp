@@ -1,0 +1,88 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/device/device.hpp"
+#include "engine/ops/variant.hpp"
+
+/// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench, occupancy) are loops over suites.
+namespace m40llm::bench {
+
+/// Named sizes in their op's order: {{"rows", 576}, {"cols", 1536}}; written "rows=576,cols=1536".
+using Shape = std::vector<std::pair<std::string, int>>;
+std::string to_string(const Shape& shape);
+int at(const Shape& shape, std::string_view name);
+
+/// One thing to judge. Written "gemv_f16/warp rows=576,cols=1536 R seed=1", and read back from that line.
+struct Case {
+  std::string op;
+  std::string variant;
+  Shape shape;
+  std::string inputs;  ///< the class of inputs, "E", "R", "S" ... (see gates)
+  std::uint64_t seed = 1;
+
+  std::string line() const;
+  /// Throws UsageError saying which part of the line cannot be read.
+  static Case parse(std::string_view line);
+};
+
+/// What a gate says of one output.
+struct Verdict {
+  bool passed = false;
+  double error_over_bound = 0;  ///< the largest; infinity for NaN, an unwritten element, or an error where the bound is zero
+  std::size_t n_outputs = 0;
+  std::size_t worst = 0;        ///< where
+  double got = 0;
+  double want = 0;
+  double bound = 0;
+  std::uint64_t output_hash = 0;  ///< XXH3-64 of the output's bits
+};
+
+/// One case's inputs on a device, ready to be launched as often as one likes.
+class Trial {
+ public:
+  virtual ~Trial() = default;
+  /// Fills outputs (and scratch) with a pattern no kernel writes; restores inputs that the kernel changes in place.
+  virtual void reset(Stream& stream) = 0;
+  virtual void launch(Stream& stream) = 0;
+  /// Fetches the outputs and judges them by the case's gate.
+  virtual Verdict judge(Stream& stream) const = 0;
+  virtual Work work() const = 0;
+};
+
+/// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes and extremes, `bench` large enough to
+/// time, `smoke` one tiny case for sanitizers and the checker.
+enum class Sweep { smoke, model, edge, bench };
+
+struct VariantInfo {
+  std::string name;
+  std::string kernel;
+  bool bit_exact = true;
+};
+
+class Suite {
+ public:
+  virtual ~Suite() = default;
+  virtual std::string op() const = 0;
+  virtual std::string source() const = 0;  ///< the kernels' file
+  virtual std::string dtype() const = 0;   ///< of the weights or of what is stored: "f32", "f16", "q8_0", "q4_1"
+  virtual std::vector<VariantInfo> variants() const = 0;
+  virtual std::vector<Shape> shapes(Sweep sweep) const = 0;
+  virtual std::vector<std::string> inputs() const = 0;
+  virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
+  virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
+  /// Throws UsageError on an unknown variant, inputs or a shape whose names or values do not fit the op.
+  virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
+};
+
+/// All suites, in the order of a forward pass.
+std::span<const std::unique_ptr<Suite>> suites();
+/// Throws UsageError listing the ops there are.
+const Suite& suite(std::string_view op);
+
+}  // namespace m40llm::bench

@@ -1,0 +1,323 @@
+#include "bench/weights.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "bench/random.hpp"
+#include "engine/error.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+using reference::Format;
+
+constexpr std::size_t kBlock = 32;
+constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
+
+/// One block of a quantised format: weights d q + m.
+struct Block {
+  double d = 1;
+  double m = 0;
+  std::array<int, kBlock> q{};
+};
+
+/// Appends values to a matrix in its format.
+class Writer {
+ public:
+  explicit Writer(Weights& weights) : weights_(&weights) {
+    weights.blocks.reserve(weights.rows * weights.cols / reference::block_elements(weights.format) *
+                           reference::block_bytes(weights.format));
+  }
+  void add(double value) {
+    if (weights_->format == Format::f32) {
+      append(static_cast<float>(value));
+    } else {
+      append(reference::double_to_half(value));
+    }
+  }
+  void add_half(std::uint16_t bits) { append(bits); }
+  void add(const Block& block) {
+    append(reference::double_to_half(block.d));
+    if (weights_->format == Format::q8_0) {
+      for (const int q : block.q) append(static_cast<signed char>(q));
+      return;
+    }
+    append(reference::double_to_half(block.m));
+    for (std::size_t i = 0; i < kBlock / 2; ++i) {
+      append(static_cast<unsigned char>(block.q[i] | block.q[i + kBlock / 2] << 4));
+    }
+  }
+
+ private:
+  template <class T>
+  void append(T value) {
+    const auto bytes = std::as_bytes(std::span(&value, 1));
+    weights_->blocks.insert(weights_->blocks.end(), bytes.begin(), bytes.end());
+  }
+  Weights* weights_;
+};
+
+/// A class of inputs: how weights and x are drawn. Which of element() and block() is called depends on the format.
+class Maker {
+ public:
+  Maker(Format format, std::size_t cols, std::uint64_t seed) : format_(format), cols_(cols), a_(seed, 0), x_(seed, 1) {}
+  virtual ~Maker() = default;
+  virtual void start_row() {}
+  virtual double element() = 0;
+  virtual Block block() = 0;
+  virtual std::vector<float> x() = 0;
+
+ protected:
+  bool is_q4_1() const { return format_ == Format::q4_1; }
+  /// A power of two from `low` to 4 low, never the same twice in a row.
+  double next_scale(double low) {
+    step_ = (step_ + 1 + a_.below(2)) % 3;
+    return low * (1 << step_);
+  }
+
+  Format format_;
+  std::size_t cols_;
+  Random a_, x_;
+
+ private:
+  int step_ = 0;
+};
+
+class Exact final : public Maker {
+ public:
+  Exact(Format format, std::size_t cols, std::uint64_t seed) : Maker(format, cols, seed) {
+    const int largest = format == Format::q4_1 ? 8 * 15 + 60 : format == Format::q8_0 ? 4 * 3 : 15;
+    largest_x_ = static_cast<int>((std::size_t{1} << 24) / (cols * static_cast<std::size_t>(largest)));
+    if (largest_x_ < 1) throw UsageError("inputs E: " + std::to_string(cols) + " columns are too many for exact sums");
+    largest_x_ = std::min(largest_x_, 2047);
+  }
+  double element() override { return a_.sign() * a_.between(1, 15); }
+  Block block() override {
+    Block block;
+    if (is_q4_1()) {
+      block.d = next_scale(2);
+      block.m = -7.5 * block.d;  // so that no weight is 0
+      for (int& q : block.q) q = a_.below(16);
+    } else {
+      block.d = next_scale(1);
+      for (int& q : block.q) q = a_.sign() * a_.between(1, 3);
+    }
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x(cols_);
+    for (float& value : x) value = static_cast<float>(x_.sign() * x_.between(1, largest_x_));
+    return x;
+  }
+
+ private:
+  int largest_x_;
+};
+
+class ExactSparse final : public Maker {
+ public:
+  using Maker::Maker;
+  void start_row() override {
+    places_left_ = static_cast<int>(std::min<std::size_t>(cols_, kMaxPlaces));
+    cols_left_ = static_cast<int>(cols_);
+  }
+  double element() override { return next_is_place() ? a_.sign() : 0; }
+  Block block() override {
+    Block block;
+    block.d = next_scale(0.25);
+    const int one = static_cast<int>(1 / block.d);
+    if (is_q4_1()) block.d *= a_.sign();  // one sign a block: with m = 0 nothing cancels inside a weight
+    for (int& q : block.q) q = next_is_place() ? (is_q4_1() ? one : a_.sign() * one) : 0;
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x(cols_);
+    for (float& value : x) value = static_cast<float>(x_.sign() * (2 * x_.between(2048, 4095) + 1));
+    return x;
+  }
+
+ private:
+  /// Draws places_left_ of the cols_left_ columns, each column once in turn.
+  bool next_is_place() {
+    const bool is_place = a_.below(cols_left_--) < places_left_;
+    places_left_ -= is_place ? 1 : 0;
+    return is_place;
+  }
+  int places_left_ = 0;
+  int cols_left_ = 0;
+};
+
+class Centred : public Maker {
+ public:
+  using Maker::Maker;
+  double element() override { return 0.05 * a_.normal(); }
+  Block block() override {
+    Block block;
+    if (is_q4_1()) {
+      block.d = 0.01 * (0.5 + a_.uniform());
+      block.m = -7.5 * block.d * (1 + 0.1 * a_.normal());
+      fill(block, 15, 0);
+    } else {
+      block.d = 0.001 * (0.5 + a_.uniform());
+      fill(block, 255, -128);
+    }
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x(cols_);
+    for (float& value : x) value = x_.normal();
+    return x;
+  }
+
+ private:
+  /// q from eight bits of randomness each: (bits & mask) + offset.
+  void fill(Block& block, int mask, int offset) {
+    for (std::size_t i = 0; i < kBlock; i += 8) {
+      std::uint64_t bits = a_.bits();
+      for (std::size_t j = 0; j < 8; ++j, bits >>= 8) block.q[i + j] = static_cast<int>(bits & 255 & static_cast<unsigned>(mask)) + offset;
+    }
+  }
+};
+
+class Constant final : public Maker {
+ public:
+  using Maker::Maker;
+  void start_row() override { value_ = 0.1 * a_.between(1, 9); }
+  double element() override { return value_; }
+  Block block() override {
+    Block block;
+    block.d = value_ / 10;
+    block.m = is_q4_1() ? value_ / 3 : 0;
+    block.q.fill(is_q4_1() ? 11 : 87);
+    return block;
+  }
+  std::vector<float> x() override { return std::vector<float>(cols_, 0.3f); }
+
+ private:
+  double value_ = 0;
+};
+
+class Outlier final : public Centred {
+ public:
+  using Centred::Centred;
+  double element() override { return Centred::element() * factor(a_); }
+  Block block() override {
+    Block block = Centred::block();
+    const double f = factor(a_);
+    block.d *= f;
+    block.m *= f;
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x = Centred::x();
+    for (float& value : x) value *= static_cast<float>(factor(x_));
+    return x;
+  }
+
+ private:
+  static double factor(Random& random) { return random.below(64) == 0 ? 1e4 : 1; }
+};
+
+class Cancelling final : public Centred {
+ public:
+  using Centred::Centred;
+  void start_row() override { have_ = false; }
+  double element() override {
+    if (!have_) last_ = Centred::element();
+    have_ = !have_;
+    return last_;
+  }
+  Block block() override {
+    Block block = Centred::block();
+    for (std::size_t i = 0; i < kBlock; i += 2) block.q[i + 1] = block.q[i];
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x = Centred::x();
+    for (std::size_t i = 0; i + 1 < x.size(); i += 2) x[i + 1] = -x[i] * (1 + 0x1p-18f * x_.uniform());
+    return x;
+  }
+
+ private:
+  bool have_ = false;
+  double last_ = 0;
+};
+
+class Denormal final : public Centred {
+ public:
+  using Centred::Centred;
+  /// For F16 denormal halves; for F32 weights whose products with x are denormal.
+  double element() override { return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element(); }
+  Block block() override {
+    Block block = Centred::block();
+    block.d = 0x1p-24 * a_.between(1, 1023);
+    if (is_q4_1()) block.m = -0x1p-24 * a_.between(1, 1023);
+    return block;
+  }
+  std::vector<float> x() override {
+    const bool small_weights = format_ != Format::f32;
+    std::vector<float> x(cols_);
+    for (float& value : x) value = small_weights ? x_.over_binades(-135, -115) : x_.over_binades(-149, -125);
+    return x;
+  }
+};
+
+std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::size_t cols, std::uint64_t seed) {
+  if (inputs == "E") return std::make_unique<Exact>(format, cols, seed);
+  if (inputs == "E2") return std::make_unique<ExactSparse>(format, cols, seed);
+  if (inputs == "R") return std::make_unique<Centred>(format, cols, seed);
+  if (inputs == "S-constant") return std::make_unique<Constant>(format, cols, seed);
+  if (inputs == "S-outlier") return std::make_unique<Outlier>(format, cols, seed);
+  if (inputs == "S-cancel") return std::make_unique<Cancelling>(format, cols, seed);
+  if (inputs == "S-denormal") return std::make_unique<Denormal>(format, cols, seed);
+  throw UsageError("products have no inputs '" + std::string(inputs) + "'");
+}
+
+/// Random F16 weights without a conversion each: large matrices are drawn from 4096 halves made once.
+void write_centred_halves(Weights& weights, std::uint64_t seed) {
+  Random random(seed, 0);
+  std::array<std::uint16_t, 4096> halves{};
+  for (std::uint16_t& half : halves) half = reference::double_to_half(0.05 * random.normal());
+  Writer writer(weights);
+  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i) writer.add_half(halves[random.bits() >> 52]);
+}
+
+}  // namespace
+
+gguf::TensorType tensor_type(Format format) {
+  switch (format) {
+    case Format::f32: return gguf::TensorType::f32;
+    case Format::f16: return gguf::TensorType::f16;
+    case Format::q8_0: return gguf::TensorType::q8_0;
+    default: return gguf::TensorType::q4_1;
+  }
+}
+
+std::vector<std::string_view> product_classes() {
+  return {"E", "E2", "R", "S-constant", "S-outlier", "S-cancel", "S-denormal"};
+}
+
+ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
+                                  std::uint64_t seed) {
+  const std::unique_ptr<Maker> maker = make_maker(inputs, format, cols, seed);
+  ProductInputs made{{format, rows, cols, {}}, maker->x()};
+  if (inputs == "R" && format == Format::f16) {
+    write_centred_halves(made.a, seed);
+    return made;
+  }
+  const bool in_blocks = reference::block_elements(format) == kBlock;
+  Writer writer(made.a);
+  for (std::size_t row = 0; row < rows; ++row) {
+    maker->start_row();
+    if (in_blocks) {
+      for (std::size_t block = 0; block < cols / kBlock; ++block) writer.add(maker->block());
+    } else {
+      for (std::size_t col = 0; col < cols; ++col) writer.add(maker->element());
+    }
+  }
+  return made;
+}
+
+}  // namespace m40llm::bench

@@ -1,0 +1,44 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+/// The machine code of the kernels, compiled when the project was built and embedded in the binaries.
+namespace m40llm {
+
+/// What one kernel needs on one arch, read off its cubin. Zero on PTX images (`registers == 0`: unavailable).
+struct KernelResources {
+  std::string_view name;
+  int registers = 0;            ///< a thread
+  int static_shared_bytes = 0;  ///< a block
+  int local_bytes = 0;          ///< stack frame, a thread
+  int spill_bytes = 0;          ///< stores and loads the compiler spilled, a thread
+};
+
+/// One kernels/<source>.cu compiled for one arch.
+struct Image {
+  std::string_view source;        ///< "rms_norm"
+  std::string_view arch;          ///< "sm_52", "compute_52", "sm_90"
+  bool ptx = false;
+  std::uint64_t hash = 0;         ///< XXH3 of the machine code or PTX text
+  std::span<const std::byte> data;  ///< a PTX text ends with NUL
+  std::span<const KernelResources> kernels;
+};
+
+/// All embedded images, sorted by source, then arch.
+std::span<const Image> images();
+
+/// The NVRTC that made them: "12.9.86".
+std::string_view images_toolkit();
+
+/// XXH3 of a kernel file's text and of every header it includes: the key under which hashes of outputs are compared. Throws Error on an
+/// unknown source.
+std::uint64_t source_hash(std::string_view source);
+
+/// The kernel's resources on one arch, or nullptr.
+const KernelResources* find_resources(std::string_view arch, std::string_view kernel);
+/// The image of one arch that holds the kernel, or nullptr.
+const Image* find_image(std::string_view arch, std::string_view kernel);
+
+}  // namespace m40llm

@@ -1,0 +1,33 @@
+#include "engine/ops/ops.hpp"
+#include "engine/ops/shapes.hpp"
+
+extern "C" {
+void embedding_f32(EmbeddingParams);
+void embedding_f16(EmbeddingParams);
+void embedding_q8_0(EmbeddingParams);
+void embedding_q4_1(EmbeddingParams);
+}
+
+namespace m40llm {
+namespace {
+
+LaunchConfig config(const EmbeddingParams& p) { return elementwise(p.table.cols); }
+int chain(const EmbeddingParams&) { return 1; }
+template <int kBitsPerWeight>
+Work work(const EmbeddingParams& p) {
+  return {p.table.cols * (kBitsPerWeight / 8.0 + sizeof(float)), 0.0};
+}
+
+constexpr Variant<EmbeddingParams> kF32[] = {{"element", {"embedding_f32", embedding_f32}, config, chain}};
+constexpr Variant<EmbeddingParams> kF16[] = {{"element", {"embedding_f16", embedding_f16}, config, chain}};
+constexpr Variant<EmbeddingParams> kQ8_0[] = {{"element", {"embedding_q8_0", embedding_q8_0}, config, chain}};
+constexpr Variant<EmbeddingParams> kQ4_1[] = {{"element", {"embedding_q4_1", embedding_q4_1}, config, chain}};
+
+}  // namespace
+
+const Op<EmbeddingParams> kEmbeddingF32{"embedding_f32", "embedding", kF32, work<32>};
+const Op<EmbeddingParams> kEmbeddingF16{"embedding_f16", "embedding", kF16, work<16>};
+const Op<EmbeddingParams> kEmbeddingQ8_0{"embedding_q8_0", "embedding", kQ8_0, work<8>};
+const Op<EmbeddingParams> kEmbeddingQ4_1{"embedding_q4_1", "embedding", kQ4_1, work<5>};
+
+}  // namespace m40llm

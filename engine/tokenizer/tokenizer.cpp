@@ -1,0 +1,325 @@
+#include "engine/tokenizer/tokenizer.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <queue>
+#include <tuple>
+#include <utility>
+
+#include "engine/error.hpp"
+#include "engine/tokenizer/utf8.hpp"
+
+namespace m40llm {
+namespace {
+
+// Values of tokenizer.ggml.token_type that matter here (docs/gguf.md of the ggml project).
+constexpr std::int32_t kUnknownToken = 2;
+constexpr std::int32_t kControlToken = 3;
+constexpr std::int32_t kUserDefinedToken = 4;
+
+// Of tokens and of merges: symbol(), which makes up to three strings a merge into ids, stays within 32 bits.
+constexpr std::size_t kMaxEntries = std::size_t{1} << 28;
+
+// Control tokens that end a text under whatever key the file lists them, or under none.
+constexpr std::array<std::string_view, 9> kEndNames{
+    "<|endoftext|>", "<|im_end|>",    "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",
+    "<|end|>",       "<end_of_turn>", "</s>",       "<EOT>"};
+
+std::string byte_text(std::uint8_t byte) {
+  std::string text;
+  utf8::append(text, Tokenizer::byte_character(byte));
+  return text;
+}
+
+/// The bytes that a token's text stands for. Characters outside the table stand for themselves.
+std::string bytes_of(std::string_view text) {
+  static const std::unordered_map<std::string, char> bytes = [] {
+    std::unordered_map<std::string, char> map;
+    for (unsigned b = 0; b < 256; ++b)
+      map.emplace(byte_text(static_cast<std::uint8_t>(b)), static_cast<char>(b));
+    return map;
+  }();
+  std::string result;
+  while (!text.empty()) {
+    const std::string character(
+        text.substr(0, std::max<std::size_t>(1, utf8::sequence_length(text.substr(0, 4)))));
+    const auto it = bytes.find(character);
+    if (it != bytes.end()) {
+      result.push_back(it->second);
+    } else {
+      result += character;
+    }
+    text.remove_prefix(character.size());
+  }
+  return result;
+}
+
+std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
+  return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
+}
+
+}  // namespace
+
+char32_t Tokenizer::byte_character(std::uint8_t byte) {
+  // Skipped by Latin-1's printable ranges: 0x00-0x20, 0x7f-0xa0 and the soft hyphen 0xad.
+  if (byte <= 0x20) return 0x100u + byte;
+  if (byte >= 0x7f && byte <= 0xa0) return 0x121u + (byte - 0x7fu);
+  if (byte == 0xad) return 0x143u;
+  return byte;
+}
+
+Tokenizer Tokenizer::from(const gguf::File& file) {
+  const auto fail = [&](const std::string& what) { throw Error(file.path().string() + ": " + what); };
+  if (!file.has("tokenizer.ggml.model")) {
+    fail(
+        "has no tokenizer: metadata key 'tokenizer.ggml.model' is missing (expected 'gpt2', byte-level BPE)");
+  }
+  const std::string model(file.str("tokenizer.ggml.model"));
+  if (model != "gpt2")
+    fail("tokenizer model '" + model + "' is not supported (expected gpt2, byte-level BPE)");
+  if (!file.has("tokenizer.ggml.pre")) {
+    fail("does not name its pre-tokenizer: metadata key 'tokenizer.ggml.pre' is missing (expected one of " +
+         PreTokenizer::supported() + ")");
+  }
+  const auto pre_tokenizer = [&] {
+    try {
+      return PreTokenizer::named(file.str("tokenizer.ggml.pre"));
+    } catch (const Error& error) {
+      throw Error(file.path().string() + ": tokenizer.ggml.pre: " + error.what());
+    }
+  };
+  Tokenizer tokenizer(pre_tokenizer());
+  tokenizer.read_vocabulary(file);
+  tokenizer.read_merges(file);
+  tokenizer.read_special_tokens(file);
+  return tokenizer;
+}
+
+void Tokenizer::read_vocabulary(const gguf::File& file) {
+  const auto tokens = file.strings("tokenizer.ggml.tokens");
+  const std::string where = file.path().string() + ": metadata key 'tokenizer.ggml.";
+  if (tokens.empty() || tokens.size() > kMaxEntries) {
+    throw Error(where + "tokens' has " + std::to_string(tokens.size()) + " tokens (expected 1 to 2^28)");
+  }
+  std::vector<std::int32_t> types(tokens.size(), 1);
+  if (file.has("tokenizer.ggml.token_type")) types = file.i32s("tokenizer.ggml.token_type");
+  if (types.size() != tokens.size()) {
+    throw Error(where + "token_type' has " + std::to_string(types.size()) + " entries (expected " +
+                std::to_string(tokens.size()) + ", as many as tokens)");
+  }
+  pieces_.reserve(tokens.size());
+  kinds_.reserve(tokens.size());
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    const bool control = types[id] == kControlToken || types[id] == kUnknownToken;
+    const bool user_defined = types[id] == kUserDefinedToken;
+    kinds_.push_back(control ? Kind::control : user_defined ? Kind::user_defined : Kind::text);
+    pieces_.push_back(kinds_.back() == Kind::text ? bytes_of(tokens[id]) : std::string(tokens[id]));
+    longest_token_ = std::max(longest_token_, pieces_.back().size());
+    symbols_[std::string(tokens[id])] = static_cast<Symbol>(id);  // of equal texts the last one counts
+    if (kinds_.back() != Kind::text && !tokens[id].empty())
+      special_tokens_.push_back(static_cast<std::int32_t>(id));
+  }
+  for (std::size_t b = 0; b < 256; ++b) byte_symbols_[b] = symbol(byte_text(static_cast<std::uint8_t>(b)));
+  std::stable_sort(special_tokens_.begin(), special_tokens_.end(), [&](std::int32_t a, std::int32_t b) {
+    return pieces_[static_cast<std::size_t>(a)].size() > pieces_[static_cast<std::size_t>(b)].size();
+  });
+}
+
+Tokenizer::Symbol Tokenizer::symbol(const std::string& text) {
+  // Ids of strings that are no tokens follow those of the tokens; symbols_ may hold fewer than size() (equal
+  // texts), so its size alone would not do.
+  return symbols_.emplace(text, static_cast<Symbol>(pieces_.size() + symbols_.size())).first->second;
+}
+
+void Tokenizer::read_merges(const gguf::File& file) {
+  const auto merges = file.strings("tokenizer.ggml.merges");
+  if (merges.size() > kMaxEntries) {
+    throw Error(file.path().string() + ": metadata key 'tokenizer.ggml.merges' has " +
+                std::to_string(merges.size()) + " merges (expected at most 2^28)");
+  }
+  for (std::size_t rank = 0; rank < merges.size(); ++rank) {
+    const std::string merge(merges[rank]);
+    const std::size_t space = merge.find(' ', 1);
+    if (space == std::string::npos || space + 1 == merge.size()) {
+      throw Error(file.path().string() + ": merge " + std::to_string(rank) +
+                  " of 'tokenizer.ggml.merges' is '" + merge +
+                  "' (expected two symbols with a space between them)");
+    }
+    const std::string left = merge.substr(0, space);
+    const std::string right = merge.substr(space + 1);
+    const std::uint64_t key = pair_key(symbol(left), symbol(right));
+    merges_.emplace(
+        key, Merge{static_cast<std::int32_t>(rank), symbol(left + right)});  // the first of equals counts
+  }
+}
+
+std::optional<std::int32_t> Tokenizer::read_id(const gguf::File& file, std::string_view key) const {
+  if (!file.has(key)) return std::nullopt;
+  const std::uint32_t id = file.u32(key);
+  if (id >= size()) {
+    throw Error(file.path().string() + ": metadata key '" + std::string(key) + "' is " + std::to_string(id) +
+                " (expected a token id below " + std::to_string(size()) + ")");
+  }
+  return static_cast<std::int32_t>(id);
+}
+
+void Tokenizer::read_special_tokens(const gguf::File& file) {
+  bos_ = read_id(file, "tokenizer.ggml.bos_token_id");
+  eos_ = read_id(file, "tokenizer.ggml.eos_token_id");
+  add_bos_ = file.boolean_or("tokenizer.ggml.add_bos_token", pre_tokenizer_.adds_bos() && bos_.has_value());
+  if (add_bos_ && !bos_) {
+    throw Error(file.path().string() +
+                ": 'tokenizer.ggml.add_bos_token' is true but 'tokenizer.ggml.bos_token_id' is missing");
+  }
+  ends_.resize(size());
+  for (const auto& end :
+       {eos_, read_id(file, "tokenizer.ggml.eot_token_id"), read_id(file, "tokenizer.ggml.eom_token_id")}) {
+    if (end) ends_[static_cast<std::size_t>(*end)] = true;
+  }
+  for (const std::int32_t id : special_tokens_) {
+    const auto index = static_cast<std::size_t>(id);
+    const bool known = std::find(kEndNames.begin(), kEndNames.end(), pieces_[index]) != kEndNames.end();
+    if (known && kinds_[index] == Kind::control) ends_[index] = true;
+  }
+}
+
+void Tokenizer::check(std::int32_t token) const {
+  if (token < 0 || static_cast<std::size_t>(token) >= size()) {
+    throw Error("token " + std::to_string(token) + " is not in the vocabulary (expected 0 to " +
+                std::to_string(size() - 1) + ")");
+  }
+}
+
+bool Tokenizer::is_end(std::int32_t token) const {
+  check(token);
+  return ends_[static_cast<std::size_t>(token)];
+}
+
+std::string Tokenizer::piece(std::int32_t token) const {
+  check(token);
+  return pieces_[static_cast<std::size_t>(token)];
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> tokens) const {
+  std::string text;
+  for (const std::int32_t token : tokens) {
+    check(token);
+    if (kinds_[static_cast<std::size_t>(token)] != Kind::control)
+      text += pieces_[static_cast<std::size_t>(token)];
+  }
+  return text;
+}
+
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  std::vector<std::int32_t> tokens;
+  if (add_bos_) tokens.push_back(*bos_);
+  for (const Fragment& fragment : cut_at_special_tokens(text, parse_special)) {
+    if (fragment.token >= 0) {
+      tokens.push_back(fragment.token);
+      continue;
+    }
+    for (const std::string_view piece : pre_tokenizer_.split(fragment.text)) encode_piece(piece, tokens);
+  }
+  return tokens;
+}
+
+std::vector<Tokenizer::Fragment> Tokenizer::cut_at_special_tokens(std::string_view text,
+                                                                  bool parse_special) const {
+  std::vector<Fragment> fragments;
+  if (!text.empty()) fragments.push_back({text, -1});
+  // Longest names first over the whole text, so that a name that is part of another one never cuts it.
+  for (const std::int32_t id : special_tokens_) {
+    const auto index = static_cast<std::size_t>(id);
+    if (kinds_[index] == Kind::control && !parse_special) continue;
+    const std::string& name = pieces_[index];
+    if (text.find(name) == std::string_view::npos) continue;
+    std::vector<Fragment> finer;
+    for (const Fragment& fragment : fragments) {
+      std::string_view rest = fragment.text;
+      for (std::size_t at = 0; fragment.token < 0 && (at = rest.find(name)) != std::string_view::npos;) {
+        if (at > 0) finer.push_back({rest.substr(0, at), -1});
+        finer.push_back({rest.substr(at, name.size()), id});
+        rest.remove_prefix(at + name.size());
+      }
+      if (!rest.empty()) finer.push_back({rest, fragment.token});
+    }
+    fragments = std::move(finer);
+  }
+  return fragments;
+}
+
+void Tokenizer::encode_piece(std::string_view piece, std::vector<std::int32_t>& tokens) const {
+  if (pre_tokenizer_.ignores_merges() && piece.size() <= longest_token_) {
+    std::string text;
+    for (const char c : piece) utf8::append(text, byte_character(static_cast<std::uint8_t>(c)));
+    const auto it = symbols_.find(text);
+    if (it != symbols_.end() && static_cast<std::size_t>(it->second) < size()) {
+      tokens.push_back(it->second);
+      return;
+    }
+  }
+
+  // Symbols in a doubly linked list over the bytes they begin with; a merge unlinks the right one of a pair.
+  struct Link {
+    Symbol symbol;
+    std::size_t previous, next;
+  };
+  constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+  std::vector<Link> links(piece.size());
+  for (std::size_t i = 0; i < piece.size(); ++i) {
+    links[i] = {byte_symbols_[static_cast<std::uint8_t>(piece[i])], i == 0 ? kNone : i - 1,
+                i + 1 == piece.size() ? kNone : i + 1};
+  }
+
+  // Lowest rank first, leftmost among equals. An entry is stale once either of its symbols has been merged;
+  // then the pair's symbols are no longer these, which is cheaper to notice than to prevent.
+  struct Candidate {
+    std::int32_t rank;
+    std::size_t left;
+    Symbol left_symbol, right_symbol, result;
+    bool operator>(const Candidate& o) const { return std::tie(rank, left) > std::tie(o.rank, o.left); }
+  };
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
+  const auto consider = [&](std::size_t left) {
+    if (left == kNone || links[left].next == kNone) return;
+    const Symbol a = links[left].symbol;
+    const Symbol b = links[links[left].next].symbol;
+    const auto it = merges_.find(pair_key(a, b));
+    if (it != merges_.end()) queue.push({it->second.rank, left, a, b, it->second.result});
+  };
+  constexpr Symbol kMerged = -1;
+  for (std::size_t i = 0; i < links.size(); ++i) consider(i);
+  while (!queue.empty()) {
+    const Candidate best = queue.top();
+    queue.pop();
+    Link& left = links[best.left];
+    if (left.symbol != best.left_symbol || left.next == kNone || links[left.next].symbol != best.right_symbol)
+      continue;
+    Link& right = links[left.next];
+    left.symbol = best.result;
+    right.symbol = kMerged;
+    left.next = right.next;
+    if (left.next != kNone) links[left.next].previous = best.left;
+    consider(left.previous);
+    consider(best.left);
+  }
+  for (std::size_t i = 0; i < links.size(); i = std::min(links[i].next, links.size())) {
+    const std::size_t end = std::min(links[i].next, links.size());
+    append_symbol(links[i].symbol, piece.substr(i, end - i), tokens);
+  }
+}
+
+void Tokenizer::append_symbol(Symbol symbol, std::string_view bytes,
+                              std::vector<std::int32_t>& tokens) const {
+  if (static_cast<std::size_t>(symbol) < size()) {
+    tokens.push_back(symbol);
+    return;
+  }
+  // A string that merges lead to but that is no token: its bytes, as far as the vocabulary has them.
+  for (const char c : bytes) {
+    const Symbol byte = byte_symbols_[static_cast<std::uint8_t>(c)];
+    if (static_cast<std::size_t>(byte) < size()) tokens.push_back(byte);
+  }
+}
+
+}  // namespace m40llm

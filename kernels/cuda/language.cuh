@@ -1,0 +1,92 @@
+#pragma once
+// The language of kernels on CUDA, from sm_52 on. NVRTC gives threadIdx and its kin, __syncthreads and the vector types.
+
+template <class T>
+struct Same {
+  using type = T;
+};
+#define SHARED(type_, name) __shared__ typename Same<type_>::type name
+#define DYN_SHARED(type_, name)                                      \
+  extern __shared__ __align__(16) unsigned char dynamic_shared_raw[]; \
+  type_* const name = reinterpret_cast<type_*>(dynamic_shared_raw)
+
+__device__ __forceinline__ unsigned float_to_bits(float x) { return __float_as_uint(x); }
+__device__ __forceinline__ float bits_to_float(unsigned bits) { return __uint_as_float(bits); }
+
+__device__ __forceinline__ float half_to_float(half h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.bits));
+  return f;
+}
+__device__ __forceinline__ half float_to_half(float f) {
+  half h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.bits) : "f"(f));
+  return h;
+}
+__device__ __forceinline__ float low_half_to_float(unsigned pair) { return half_to_float({static_cast<unsigned short>(pair)}); }
+__device__ __forceinline__ float high_half_to_float(unsigned pair) {
+  return half_to_float({static_cast<unsigned short>(pair >> 16)});
+}
+
+/// Reads through the read-only cache (the texture path of Maxwell): only what no thread writes during the launch.
+template <class T>
+__device__ __forceinline__ T load_readonly(const T* p) {
+  return __ldg(p);
+}
+
+__device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) { return __shfl_sync(mask, v, source); }
+__device__ __forceinline__ int shuffle(unsigned mask, int v, unsigned source) { return __shfl_sync(mask, v, source); }
+__device__ __forceinline__ float shuffle_xor(unsigned mask, float v, unsigned lanes) { return __shfl_xor_sync(mask, v, lanes); }
+__device__ __forceinline__ int shuffle_xor(unsigned mask, int v, unsigned lanes) { return __shfl_xor_sync(mask, v, lanes); }
+__device__ __forceinline__ unsigned ballot(unsigned mask, bool vote) { return __ballot_sync(mask, vote); }
+
+/// Over a whole warp, in every lane: pairs 16, 8, 4, 2, 1 lanes apart.
+__device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
+  for (unsigned offset = 16; offset != 0; offset /= 2) v += shuffle_xor(0xffffffffu, v, offset);
+  return v;
+}
+__device__ __forceinline__ float warp_max(float v) {
+#pragma unroll
+  for (unsigned offset = 16; offset != 0; offset /= 2) {
+    const float other = shuffle_xor(0xffffffffu, v, offset);
+    v = v > other ? v : other;
+  }
+  return v;
+}
+
+__device__ __forceinline__ unsigned atomic_add(unsigned* p, unsigned v) { return atomicAdd(p, v); }
+__device__ __forceinline__ unsigned atomic_max(unsigned* p, unsigned v) { return atomicMax(p, v); }
+
+// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a volatile access is what the
+// compiler makes of them there too.
+__device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
+  asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ unsigned load_relaxed(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_release(unsigned* p, unsigned v) {
+  __threadfence();
+  store_relaxed(p, v);
+}
+__device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
+  const unsigned v = load_relaxed(p);
+  __threadfence();
+  return v;
+}
+__device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
+  __threadfence();
+  const unsigned old = atomicAdd(p, v);
+  __threadfence();
+  return old;
+}
+/// Waits until done(*flag), read with acquire.
+template <class Done>
+__device__ __forceinline__ void spin_until(const unsigned* flag, Done done) {
+  while (!done(load_relaxed(flag))) {
+  }
+  __threadfence();
+}

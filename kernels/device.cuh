@@ -1,0 +1,81 @@
+#pragma once
+// The language of kernels: besides its op's header, all that a kernel includes. The same names stand for CUDA (kernels/cuda) and for
+// the SIMT device (kernels/simt), with the same results to the bit. kernels/README.md lists them.
+#include "kernels/types.h"
+#ifdef __CUDACC_RTC__
+#include "kernels/cuda/language.cuh"
+#else
+#include "kernels/simt/language.hpp"
+#endif
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kFullWarp = 0xffffffffu;
+
+/// A load that goes through the read-only cache or does not: what the _ldg variants of kernels differ in.
+template <bool kReadonly, class T>
+__device__ __forceinline__ T load(const T* p) {
+  if constexpr (kReadonly) {
+    return load_readonly(p);
+  } else {
+    return *p;
+  }
+}
+
+/// Eight binary16 as 16 bytes hold them, the first in the low half of x.
+struct Floats8 {
+  float v[8];
+};
+__device__ __forceinline__ Floats8 halfs_to_floats(uint4 h) {
+  return {{low_half_to_float(h.x), high_half_to_float(h.x), low_half_to_float(h.y), high_half_to_float(h.y),
+           low_half_to_float(h.z), high_half_to_float(h.z), low_half_to_float(h.w), high_half_to_float(h.w)}};
+}
+
+/// The larger of two; b if either is NaN. One rule for both devices, whose max instructions differ on NaN and signed zeros.
+__device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }
+
+/// exp(x), at most 1.3 units in the last place off, the same bits everywhere: 2^n exp(r) with |r| <= ln(2)/2, r in two steps (Cody and
+/// Waite), exp(r) by its series to r^7, 2^n in two factors so that denormal results are rounded once.
+__device__ __forceinline__ float exp_f32(float x) {
+  if (x > 88.8f) return bits_to_float(0x7f800000u);
+  if (x < -104.f) return 0.f;
+  const float n = rintf(x * 1.44269504f);
+  float r = fmaf(n, -0.693145752f, x);
+  r = fmaf(n, -1.42860677e-6f, r);
+  float p = 1.98412698e-4f;
+  p = fmaf(p, r, 1.38888889e-3f);
+  p = fmaf(p, r, 8.33333333e-3f);
+  p = fmaf(p, r, 4.16666667e-2f);
+  p = fmaf(p, r, 1.66666667e-1f);
+  p = fmaf(p, r, 0.5f);
+  p = fmaf(p, r, 1.f);
+  p = fmaf(p, r, 1.f);
+  const int exponent = static_cast<int>(n);
+  const int first = exponent / 2;
+  const float scaled = p * bits_to_float(static_cast<unsigned>(first + 127) << 23);
+  return scaled * bits_to_float(static_cast<unsigned>(exponent - first + 127) << 23);
+}
+
+/// The sum of v over the block, in every thread. Order: xor pairs within a warp, then the warps' sums likewise. `scratch` is 32 floats
+/// of shared memory that nobody else uses until the next __syncthreads().
+__device__ __forceinline__ float block_sum(float v, float (&scratch)[32]) {
+  const unsigned lane = threadIdx.x % kWarp;
+  v = warp_sum(v);
+  if (lane == 0) scratch[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  return warp_sum(lane < blockDim.x / kWarp ? scratch[lane] : 0.f);
+}
+
+/// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all blocks come.
+__device__ __forceinline__ void grid_barrier(unsigned* state) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const unsigned generation = load_acquire(state + 1);
+    if (atomic_add_acq_rel(state, 1u) == gridDim.x * gridDim.y - 1) {
+      store_relaxed(state, 0u);
+      store_release(state + 1, generation + 1);
+    } else {
+      spin_until(state + 1, [generation](unsigned now) { return now != generation; });
+    }
+  }
+  __syncthreads();
+}

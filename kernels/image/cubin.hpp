@@ -1,0 +1,23 @@
+#pragma once
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+/// Reads what a kernel needs off its machine code.
+namespace m40llm::image {
+
+/// One kernel of a cubin.
+struct CubinKernel {
+  std::string name;
+  int registers = 0;            ///< a thread
+  int static_shared_bytes = 0;  ///< a block, without what the driver reserves
+  int frame_bytes = 0;          ///< stack frame in local memory, a thread
+};
+
+/// The kernels (entry points) of a cubin, sorted by name. A cubin is a 64-bit little-endian ELF file of machine 190 (EM_CUDA); its
+/// resources stand in sections that NVIDIA does not document, read here as nvdisasm and cuobjdump show them. Throws Error on
+/// anything that is not such a file or points past its end.
+std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes);
+
+}  // namespace m40llm::image

@@ -1,0 +1,122 @@
+#include "kernels/image/embed.hpp"
+
+#define XXH_INLINE_ALL
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "engine/error.hpp"
+
+namespace m40llm::image {
+namespace {
+
+std::string hex(std::uint64_t value) {
+  char text[19];
+  std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+/// The text inside a string literal.
+std::string escaped(const std::string& text) {
+  std::string literal;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') literal += '\\';
+    literal += c;
+  }
+  return literal;
+}
+
+std::string identifier(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return text;
+}
+
+std::string kernel_row(const KernelRow& row) {
+  const CubinKernel& kernel = row.kernel;
+  return "    {\"" + kernel.name + "\", " + std::to_string(kernel.registers) + ", " +
+         std::to_string(kernel.static_shared_bytes) + ", " + std::to_string(kernel.frame_bytes) + ", " +
+         std::to_string(row.spill_bytes) + "},\n";
+}
+
+}  // namespace
+
+std::uint64_t hash_source(const Source& source, const Headers& headers) {
+  Headers files = headers;
+  files.emplace(source.name, source.text);
+  // Lengths stand before texts, so that no text can pass for a name and the next text.
+  std::string all;
+  for (const auto& [name, text] : files) {
+    all += std::to_string(name.size()) + ":" + name + std::to_string(text.size()) + ":" + text;
+  }
+  return XXH3_64bits(all.data(), all.size());
+}
+
+std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash, std::span<const ImageFile> images) {
+  std::string symbols;
+  std::string tables;
+  std::string rows;
+  for (const ImageFile& image : images) {
+    const std::string name = identifier(stem + "_" + image.arch);
+    const std::string symbol = "m40llm_image_" + name;
+    const std::string size = std::to_string(image.code.size());
+    const std::string hash = hex(XXH3_64bits(image.code.data(), image.code.size()));
+    // The path is a literal of the assembler inside one of C++. The hash stands in the text, so that the text, and with it the object file, changes when the machine code does.
+    symbols += "__asm__(\".pushsection .rodata\\n.balign 64\\n.globl " + symbol + "\\n.hidden " + symbol + "\\n" + symbol +
+               ":\\n.incbin \\\"" + escaped(escaped(image.path.string())) + "\\\"\\n.popsection\\n\");\n" +
+               "extern \"C\" const std::byte " + symbol + "[" + size + "];\n";
+    tables += "constexpr KernelResources kernels_" + name + "[] = {\n";
+    for (const KernelRow& row : image.kernels) tables += kernel_row(row);
+    tables += "};\n";
+    rows += "    {\"" + stem + "\", \"" + image.arch + "\", " + (image.ptx ? "true" : "false") + ", " + hash + "u, {" + symbol + ", " +
+            size + "}, kernels_" + name + "},\n";
+  }
+  return "// Made by m40llm-nvrtc from " + source.name + ".\n#include \"engine/device/image_table.hpp\"\n\n" + symbols +
+         "\nnamespace m40llm {\nnamespace {\n" + tables + "constinit const Image images_" + identifier(stem) + "[] = {\n" + rows +
+         "};\n}  // namespace\n\nextern const EmbeddedSource embedded_" + identifier(stem) + ";\nconstinit const EmbeddedSource embedded_" +
+         identifier(stem) + "{\"" + stem + "\", " + hex(source_hash) + "u, images_" + identifier(stem) + "};\n\n}  // namespace m40llm\n";
+}
+
+std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files) {
+  const auto escaped_path = [](const std::filesystem::path& path) {
+    std::string text;
+    for (const char c : path.string()) {
+      if (c == ' ' || c == '#') text += '\\';
+      if (c == '$') text += '$';
+      text += c;
+    }
+    return text;
+  };
+  std::string rule = escaped_path(target) + ":";
+  for (const std::filesystem::path& file : files) rule += " \\\n  " + escaped_path(file);
+  return rule + "\n";
+}
+
+void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  {
+    std::ifstream old(path, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(old), {}};
+    if (old && text.size() == bytes.size() && std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(bytes.data()))) {
+      return;
+    }
+  }
+  std::filesystem::path part = path;
+  part += ".part" + std::to_string(getpid());
+  std::ofstream file(part, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  std::error_code failure;
+  if (file) std::filesystem::rename(part, path, failure);
+  if (!file || failure) {
+    std::error_code ignored;
+    std::filesystem::remove(part, ignored);
+    throw Error("cannot write " + path.string() + ": " + (failure ? failure.message() : std::strerror(errno)));
+  }
+}
+
+}  // namespace m40llm::image

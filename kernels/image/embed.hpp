@@ -1,0 +1,44 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/image/compile.hpp"
+#include "kernels/image/cubin.hpp"
+
+/// What the tool writes: files that the host's compiler turns into the images of engine/device/image.hpp.
+namespace m40llm::image {
+
+/// A kernel's row of an image.
+struct KernelRow {
+  CubinKernel kernel;
+  int spill_bytes = 0;
+};
+
+/// One arch's machine code, its file and what its kernels need.
+struct ImageFile {
+  std::string arch;
+  bool ptx = false;
+  std::span<const std::byte> code;
+  std::filesystem::path path;
+  std::vector<KernelRow> kernels;
+};
+
+/// XXH3-64 of the source and the headers, each with its name and sorted by it: what a kernel's output depends on.
+std::uint64_t hash_source(const Source& source, const Headers& headers);
+
+/// The C++ text that embeds the images of one source: it defines m40llm::embedded_<stem>.
+std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash, std::span<const ImageFile> images);
+
+/// A Makefile rule: target depends on files.
+std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files);
+
+/// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that holds the same alone, so
+/// that nothing that depends on it is rebuilt. Throws Error when it cannot.
+void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
+}  // namespace m40llm::image

@@ -1,0 +1,199 @@
+// m40llm-nvrtc: compiles one kernels/*.cu for every arch asked for and writes the machine code, the C++ file that embeds it and the
+// list of headers it read. Run by the build (scripts/cmake/CudaImages.cmake).
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+#include "engine/error.hpp"
+#include "kernels/image/compile.hpp"
+#include "kernels/image/cubin.hpp"
+#include "kernels/image/embed.hpp"
+
+namespace m40llm::image {
+namespace {
+
+constexpr const char* kUsage =
+    "usage: m40llm-nvrtc --arch ARCH [--arch ARCH ...] --include ROOT --out DIR --depfile FILE SOURCE.cu\n"
+    "  ARCH     sm_52 (machine code) or compute_52 (PTX)\n"
+    "  ROOT     where #include \"...\" is looked up, and what messages name the source from\n"
+    "  DIR      gets SOURCE.<arch>.cubin or .ptx and SOURCE.images.cpp\n"
+    "  FILE     gets the Makefile rule of all that was read\n";
+
+// The arch every kernel has to fit, and what it gives a block and a thread (CUDA C++ Programming Guide, Compute Capabilities).
+constexpr const char* kLeastArch = "sm_52";
+constexpr int kMaxSharedBytes = 48 * 1024;
+constexpr int kMaxRegisters = 255;
+
+struct Options {
+  std::vector<std::string> archs;
+  std::filesystem::path root;
+  std::filesystem::path out;
+  std::filesystem::path depfile;
+  std::filesystem::path source;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (!flag.starts_with("--")) {
+      if (!options.source.empty()) throw UsageError("two sources: " + options.source.string() + " and " + flag);
+      options.source = flag;
+      continue;
+    }
+    if (i + 1 == argc) throw UsageError(flag + " needs a value");
+    const std::string value = argv[++i];
+    if (flag == "--arch") {
+      if (!value.starts_with("sm_") && !value.starts_with("compute_")) {
+        throw UsageError("--arch " + value + ": expected sm_NN or compute_NN");
+      }
+      if (std::ranges::find(options.archs, value) == options.archs.end()) options.archs.push_back(value);
+    } else if (flag == "--include") {
+      options.root = value;
+    } else if (flag == "--out") {
+      options.out = value;
+    } else if (flag == "--depfile") {
+      options.depfile = value;
+    } else {
+      throw UsageError("unknown flag " + flag);
+    }
+  }
+  for (std::filesystem::path* path : {&options.root, &options.out, &options.depfile, &options.source}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
+  }
+  if (options.archs.empty() || options.root.empty() || options.out.empty() || options.depfile.empty() || options.source.empty()) {
+    throw UsageError("--arch, --include, --out, --depfile and a source are all needed");
+  }
+  return options;
+}
+
+Source read_source(const Options& options) {
+  std::ifstream file(options.source, std::ios::binary);
+  if (!file || std::filesystem::is_directory(options.source)) throw Error("cannot read " + options.source.string());
+  const std::filesystem::path name = std::filesystem::relative(options.source, options.root);
+  const bool outside = name.empty() || *name.begin() == "..";
+  return {outside ? options.source.filename().string() : name.string(), std::string(std::istreambuf_iterator<char>(file), {}),
+          options.root};
+}
+
+/// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared memory, and the message then
+/// stands by itself. Then the others side by side.
+std::vector<Compiled> compile_all(const Source& source, std::vector<std::string> archs) {
+  std::ranges::stable_partition(archs, [](const std::string& arch) { return arch == kLeastArch; });
+  std::vector<Compiled> compiled;
+  compiled.push_back(compile(source, archs.front()));
+  std::vector<std::future<Compiled>> others;
+  for (std::size_t i = 1; i < archs.size(); ++i) {
+    others.push_back(std::async(std::launch::async, [&, i] { return compile(source, archs[i], compiled.front().headers); }));
+  }
+  for (std::future<Compiled>& other : others) compiled.push_back(other.get());
+  return compiled;
+}
+
+/// The names behind ".entry" in PTX text.
+std::vector<CubinKernel> ptx_kernels(const std::vector<std::byte>& code) {
+  std::istringstream text(reinterpret_cast<const char*>(code.data()));
+  std::vector<CubinKernel> kernels;
+  for (std::string line; std::getline(text, line);) {
+    constexpr std::string_view kEntry = ".entry ";
+    const std::size_t at = line.find(kEntry);
+    if (at == line.npos || line.starts_with("//")) continue;
+    const std::size_t begin = at + kEntry.size();
+    CubinKernel kernel;
+    kernel.name = line.substr(begin, line.find_first_of("( \t", begin) - begin);
+    kernels.push_back(kernel);
+  }
+  std::ranges::sort(kernels, {}, &CubinKernel::name);
+  return kernels;
+}
+
+std::vector<KernelRow> kernel_rows(const Compiled& compiled) {
+  std::vector<KernelRow> rows;
+  for (const CubinKernel& kernel : compiled.ptx ? ptx_kernels(compiled.code) : read_cubin(compiled.code)) {
+    const auto spill = compiled.spills.find(kernel.name);
+    rows.push_back({kernel, spill == compiled.spills.end() ? 0 : spill->second.stores_bytes + spill->second.loads_bytes});
+  }
+  return rows;
+}
+
+/// What a kernel does that it must not, a line each, or nothing.
+std::string complaints(const Source& source, const Compiled& compiled, const std::vector<KernelRow>& rows) {
+  std::string text;
+  if (rows.empty()) text += source.name + ": no __global__ function in it\n";
+  if (compiled.arch != kLeastArch) return text;
+  for (const KernelRow& row : rows) {
+    const CubinKernel& kernel = row.kernel;
+    const std::string who = source.name + ": error: kernel '" + kernel.name + "' on " + compiled.arch + " ";
+    if (row.spill_bytes > 0) {
+      const Spill& spill = compiled.spills.at(kernel.name);
+      text += who + "spills: " + std::to_string(spill.stores_bytes) + " bytes of stores and " + std::to_string(spill.loads_bytes) +
+              " of loads a thread at " + std::to_string(kernel.registers) + " registers\n";
+    } else if (kernel.frame_bytes > 0) {
+      text += who + "keeps " + std::to_string(kernel.frame_bytes) +
+              " bytes a thread in local memory: an array with an index that is not known when compiling, or a call\n";
+    }
+    if (kernel.static_shared_bytes > kMaxSharedBytes) {
+      text += who + "has " + std::to_string(kernel.static_shared_bytes) + " bytes of shared memory, at most " +
+              std::to_string(kMaxSharedBytes) + " fit\n";
+    }
+    if (kernel.registers > kMaxRegisters) {
+      text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " + std::to_string(kMaxRegisters) +
+              " fit\n";
+    }
+  }
+  return text;
+}
+
+void run(const Options& options) {
+  const Source source = read_source(options);
+  // NVRTC writes the current folder before the source's name into the machine code, whose hash would then say where it was built. In the
+  // root folder the code names "/kernels/rms_norm.cu" wherever the checkout lies.
+  std::filesystem::current_path("/");
+  const std::vector<Compiled> all = compile_all(source, options.archs);
+  const std::string stem = options.source.stem().string();
+
+  std::vector<ImageFile> images;
+  Headers headers;
+  std::string text;
+  for (const Compiled& compiled : all) {
+    std::vector<KernelRow> rows = kernel_rows(compiled);
+    // Each arch has the same warnings to give.
+    if (text.find(compiled.diagnostics) == text.npos) text += compiled.diagnostics;
+    text += complaints(source, compiled, rows);
+    headers.insert(compiled.headers.begin(), compiled.headers.end());
+    const std::string file = stem + "." + compiled.arch + (compiled.ptx ? ".ptx" : ".cubin");
+    images.push_back({compiled.arch, compiled.ptx, compiled.code, options.out / file, std::move(rows)});
+  }
+  if (!text.empty()) throw Error(text);
+
+  std::filesystem::create_directories(options.out);
+  for (const ImageFile& image : images) write_if_changed(image.path, image.code);
+  const std::filesystem::path embedded = options.out / (stem + ".images.cpp");
+  std::set<std::filesystem::path> read = {options.source};
+  for (const auto& [name, header] : headers) read.insert((source.root / name).lexically_normal());
+  const std::string rule = depfile(embedded, read);
+  write_if_changed(options.depfile, std::as_bytes(std::span(rule)));
+  const std::string cpp = embedding(stem, source, hash_source(source, headers), images);
+  write_if_changed(embedded, std::as_bytes(std::span(cpp)));
+}
+
+}  // namespace
+}  // namespace m40llm::image
+
+int main(int argc, char** argv) {
+  try {
+    m40llm::image::run(m40llm::image::parse(argc, argv));
+    return 0;
+  } catch (const m40llm::UsageError& error) {
+    std::cerr << "m40llm-nvrtc: " << error.what() << "\n" << m40llm::image::kUsage;
+    return 2;
+  } catch (const std::exception& error) {
+    const std::string message = error.what();
+    std::cerr << message << (message.ends_with('\n') ? "" : "\n");
+    return 1;
+  }
+}

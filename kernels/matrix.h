@@ -1,0 +1,22 @@
+#pragma once
+#include "kernels/types.h"
+
+/// A weight matrix on the device, row-major, as the loader repacks it (GGUF's blocks of 18, 20 and 34 bytes cannot be read 16 bytes at
+/// a time). One row holds `cols` weights; rows are `stride` values apart, stride is a multiple of 32 and what lies behind `cols` is
+/// zero. `values` is 256-byte aligned.
+///
+/// format  values                                             scales
+/// F32     float [rows][stride]                               -
+/// F16     half  [rows][stride]                               -
+/// Q8_0    signed char [rows][stride], w = d q                half d [rows][stride / 32]
+/// Q4_1    16 bytes a block of 32 [rows][stride / 32][16],    half d, m [rows][stride / 32][2]
+///         byte j: weight j low nibble, weight j + 16 high;
+///         w = d q + m
+/// cols is a multiple of 32 for the quantised formats (the GGUF specification).
+struct Matrix {
+  const void* values;
+  const half* scales;  // null for F32 and F16
+  int rows;
+  int cols;
+  int stride;
+};

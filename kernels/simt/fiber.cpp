@@ -1,0 +1,124 @@
+#include "kernels/simt/fiber.hpp"
+
+#include <sys/mman.h>
+
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <pthread.h>
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace simt {
+namespace {
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kStackBytes = 256 * 1024;  // instrumented frames are several times larger
+#else
+constexpr std::size_t kStackBytes = 64 * 1024;
+#endif
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kSlab = 64;  // fibers
+
+/// What travels with a jump: who left, and who comes.
+struct Crossing {
+  Fiber* from;
+  Fiber* to;
+};
+}  // namespace
+
+using boost::context::detail::jump_fcontext;
+using boost::context::detail::make_fcontext;
+using boost::context::detail::transfer_t;
+
+Fiber::Fiber() {
+#if defined(__SANITIZE_THREAD__)
+  sanitizer_fiber_ = __tsan_get_current_fiber();
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  pthread_attr_t attributes;
+  void* low = nullptr;
+  std::size_t bytes = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    pthread_attr_getstack(&attributes, &low, &bytes);
+    pthread_attr_destroy(&attributes);
+  }
+  stack_ = static_cast<std::byte*>(low);
+  stack_bytes_ = bytes;
+#endif
+}
+
+Fiber::Fiber(std::byte* stack, std::size_t stack_bytes, void (*entry)())
+    : stack_(stack),
+      stack_bytes_(stack_bytes),
+      entry_(entry),
+      context_(make_fcontext(stack + stack_bytes, stack_bytes, Fiber::arrived)) {
+#if defined(__SANITIZE_THREAD__)
+  sanitizer_fiber_ = __tsan_create_fiber(0);
+#endif
+}
+
+Fiber::~Fiber() {
+#if defined(__SANITIZE_THREAD__)
+  if (entry_ != nullptr) __tsan_destroy_fiber(sanitizer_fiber_);
+#endif
+}
+
+void Fiber::abandon() {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack_, stack_bytes_);
+  fake_stack_ = nullptr;
+#endif
+  context_ = make_fcontext(stack_ + stack_bytes_, stack_bytes_, Fiber::arrived);
+}
+
+void Fiber::switch_to(Fiber& from, Fiber& to) {
+  Crossing crossing{&from, &to};
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&from.fake_stack_, to.stack_, to.stack_bytes_);
+#endif
+#if defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(to.sanitizer_fiber_, 1);  // 1: switching orders nothing; barriers do
+#endif
+  const transfer_t transfer = jump_fcontext(to.context_, &crossing);
+  static_cast<Crossing*>(transfer.data)->from->context_ = transfer.fctx;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(from.fake_stack_, nullptr, nullptr);
+#endif
+}
+
+void Fiber::arrived(transfer_t transfer) {
+  const Crossing crossing = *static_cast<Crossing*>(transfer.data);
+  crossing.from->context_ = transfer.fctx;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+  crossing.to->entry_();
+}
+
+FiberPool::~FiberPool() {
+  fibers_.clear();
+  for (const Slab& slab : slabs_) munmap(slab.memory, slab.bytes);
+}
+
+void FiberPool::grow() {
+  // One guard page below each stack: an overflow stops instead of reaching the neighbour.
+  const std::size_t pitch = kStackBytes + kPage;
+  const std::size_t bytes = kSlab * pitch;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  slabs_.push_back({memory, bytes});
+  for (std::size_t i = 0; i < kSlab; ++i) {
+    std::byte* low = static_cast<std::byte*>(memory) + i * pitch;
+    if (mprotect(low, kPage, PROT_NONE) != 0) throw std::bad_alloc();
+    // Tops at equal offsets would all fall into the same sets of the first-level cache: shift them by a few lines.
+    const std::size_t colour = (fibers_.size() % 16) * 5 * 64;
+    fibers_.push_back(std::make_unique<Fiber>(low + kPage, kStackBytes - colour, entry_));
+    free_.push_back(fibers_.back().get());
+  }
+}
+
+}  // namespace simt

@@ -1,0 +1,65 @@
+#pragma once
+#include <boost/context/detail/fcontext.hpp>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+namespace simt {
+
+/// A stack and where it left off. CUDA threads run on fibers; a thread that never waits needs none of its own, so that one fiber serves
+/// many threads in turn.
+class Fiber {
+ public:
+  /// The fiber of the calling OS thread itself (no stack of its own).
+  Fiber();
+  /// A fiber that starts in `entry` on `stack_bytes` of `stack`.
+  Fiber(std::byte* stack, std::size_t stack_bytes, void (*entry)());
+  ~Fiber();
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+
+  /// Leaves the running fiber `from` and goes on where `to` left off. Returns when somebody switches back to `from`.
+  static void switch_to(Fiber& from, Fiber& to);
+  /// Called first thing on a new stack.
+  static void arrived(boost::context::detail::transfer_t transfer);
+  /// Forgets what runs on this fiber's stack: the next switch starts `entry` anew. The stack is not unwound.
+  void abandon();
+
+ private:
+  std::byte* stack_ = nullptr;
+  std::size_t stack_bytes_ = 0;
+  void (*entry_)() = nullptr;
+  boost::context::detail::fcontext_t context_ = nullptr;
+  void* sanitizer_fiber_ = nullptr;  // TSan's handle
+  void* fake_stack_ = nullptr;       // ASan's
+};
+
+/// Fibers that all run the same entry; they are made in slabs and never given back before the pool ends.
+class FiberPool {
+ public:
+  explicit FiberPool(void (*entry)()) : entry_(entry) {}
+  ~FiberPool();
+  FiberPool(const FiberPool&) = delete;
+  FiberPool& operator=(const FiberPool&) = delete;
+
+  Fiber* take() {
+    if (free_.empty()) grow();
+    Fiber* fiber = free_.back();
+    free_.pop_back();
+    return fiber;
+  }
+  void give(Fiber* fiber) { free_.push_back(fiber); }
+
+ private:
+  void grow();
+  struct Slab {
+    void* memory;
+    std::size_t bytes;
+  };
+  void (*entry_)();
+  std::vector<Slab> slabs_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Fiber*> free_;
+};
+
+}  // namespace simt

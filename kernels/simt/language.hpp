@@ -1,0 +1,105 @@
+#pragma once
+// The language of kernels on the SIMT device. Names, arithmetic and order are those of kernels/cuda/language.cuh.
+#include <immintrin.h>
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/simt/scheduler.hpp"
+#include "kernels/types.h"
+
+#define __device__
+#define __global__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+
+namespace simt {
+struct Index {
+  unsigned x, y;
+};
+__forceinline__ Index thread_index() { return {current->thread, 0}; }
+__forceinline__ Index block_index() { return {current->block->x, current->block->y}; }
+__forceinline__ Index block_size() { return {current->block->threads, 1}; }
+__forceinline__ Index grid_size() { return {current->block->grid_x, current->block->grid_y}; }
+
+template <class T, class Name>
+T& block_shared(Name) {
+  static constexpr char name = 0;  // one for each SHARED() in the code, as each has its own lambda
+  return *reinterpret_cast<T*>(shared(&name, sizeof(T), alignof(T) < 16 ? 16 : alignof(T)));
+}
+}  // namespace simt
+
+#define threadIdx (::simt::thread_index())
+#define blockIdx (::simt::block_index())
+#define blockDim (::simt::block_size())
+#define gridDim (::simt::grid_size())
+#define SHARED(type_, name) std::type_identity_t<type_>& name = ::simt::block_shared<type_>([] {})
+#define DYN_SHARED(type_, name) type_* const name = reinterpret_cast<type_*>(::simt::dynamic_shared())
+
+__forceinline__ void __syncthreads() { simt::barrier(); }
+__forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) { simt::collective(simt::CollectiveKind::sync, mask, 0, 0); }
+
+__forceinline__ unsigned float_to_bits(float x) { return std::bit_cast<unsigned>(x); }
+__forceinline__ float bits_to_float(unsigned bits) { return std::bit_cast<float>(bits); }
+
+__forceinline__ float half_to_float(half h) { return _cvtsh_ss(h.bits); }
+__forceinline__ half float_to_half(float f) { return {_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+__forceinline__ float low_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair)); }
+__forceinline__ float high_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair >> 16)); }
+
+template <class T>
+__forceinline__ T load_readonly(const T* p) {
+  return *p;
+}
+
+namespace simt {
+template <class T>
+__forceinline__ T exchange(unsigned mask, T v, unsigned source) {
+  static_assert(sizeof(T) == 4);
+  return std::bit_cast<T>(
+      static_cast<unsigned>(collective(CollectiveKind::shuffle, mask, std::bit_cast<unsigned>(v), source)));
+}
+}  // namespace simt
+__forceinline__ float shuffle(unsigned mask, float v, unsigned source) { return simt::exchange(mask, v, source); }
+__forceinline__ int shuffle(unsigned mask, int v, unsigned source) { return simt::exchange(mask, v, source); }
+__forceinline__ float shuffle_xor(unsigned mask, float v, unsigned lanes) {
+  return simt::exchange(mask, v, threadIdx.x % 32 ^ lanes);
+}
+__forceinline__ int shuffle_xor(unsigned mask, int v, unsigned lanes) {
+  return simt::exchange(mask, v, threadIdx.x % 32 ^ lanes);
+}
+__forceinline__ unsigned ballot(unsigned mask, bool vote) {
+  return static_cast<unsigned>(simt::collective(simt::CollectiveKind::ballot, mask, vote, 0));
+}
+__forceinline__ float warp_sum(float v) {
+  return bits_to_float(static_cast<unsigned>(simt::collective(simt::CollectiveKind::sum, simt::kFullMask, float_to_bits(v), 0)));
+}
+__forceinline__ float warp_max(float v) {
+  return bits_to_float(static_cast<unsigned>(simt::collective(simt::CollectiveKind::max, simt::kFullMask, float_to_bits(v), 0)));
+}
+
+// Found by kernels in their own namespaces through ordinary look-up.
+using simt::atomic_add;
+using simt::atomic_add_acq_rel;
+using simt::atomic_max;
+using simt::load_acquire;
+using simt::load_relaxed;
+using simt::store_relaxed;
+using simt::store_release;
+
+template <class Done>
+__forceinline__ void spin_until(const unsigned* flag, Done done) {
+  struct Closure {
+    const unsigned* flag;
+    const Done* done;
+  } const closure{flag, &done};
+  simt::spin(
+      [](const void* erased) {
+        const Closure& c = *static_cast<const Closure*>(erased);
+        return (*c.done)(simt::load_acquire(c.flag));
+      },
+      &closure);
+}

@@ -1,0 +1,309 @@
+#include "kernels/simt/scheduler.hpp"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/simt/checker.hpp"
+#include "kernels/simt/executor.hpp"
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace simt {
+
+constinit thread_local Lane* current = nullptr;
+
+namespace {
+
+constexpr std::uint64_t kPollLimit = std::uint64_t{1} << 24;  // raw loads in a loop before it counts as endless
+
+std::uint64_t next_random(std::uint64_t& state) {  // xorshift64* (Vigna, 2016)
+  state ^= state >> 12;
+  state ^= state << 25;
+  state ^= state >> 27;
+  return state * 0x2545f4914f6cdd1dull;
+}
+
+/// One of the bits set in mask, by the order asked for.
+unsigned choose(std::uint32_t mask, Order::Kind kind, std::uint64_t& random) {
+  switch (kind) {
+    case Order::Kind::ascending: return static_cast<unsigned>(std::countr_zero(mask));
+    case Order::Kind::descending: return 31u - static_cast<unsigned>(std::countl_zero(mask));
+    case Order::Kind::random: break;
+  }
+  const unsigned nth = static_cast<unsigned>((next_random(random) >> 32) % static_cast<unsigned>(std::popcount(mask)));
+  return static_cast<unsigned>(std::countr_zero(_pdep_u32(1u << nth, mask)));
+}
+
+/// Leaves the running lane, which waits, for another of its block, or for the worker when all wait.
+void suspend() {
+  Lane* const me = current;
+  Worker& worker = *me->block->worker;
+  Lane* const next = me->block->pick();
+  Fiber* to = worker.main.get();
+  if (next == me) {
+    me->wait = Wait::nothing;
+    return;
+  }
+  if (next != nullptr) {
+    if (next->fiber == nullptr) next->fiber = worker.pool.take();
+    to = next->fiber;
+    current = next;
+  }
+  Fiber::switch_to(*me->fiber, *to);
+  me->wait = Wait::nothing;
+}
+
+float as_float(std::uint64_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits)); }
+std::uint64_t as_bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+/// All lanes have come: computes what each gets.
+void complete(Warp& warp, const Collective& c, const void* site) {
+  switch (c.kind) {
+    case CollectiveKind::sync:
+      if ((c.mask | warp.exited) == kFullMask) ++warp.epoch;
+      break;
+    case CollectiveKind::sum: {  // pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits
+      std::array<float, kWarpSize> t;
+      for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);
+      for (unsigned offset = 16; offset != 0; offset /= 2) {
+        for (unsigned i = 0; i < offset; ++i) t[i] = t[i] + t[i + offset];
+      }
+      warp.out.fill(as_bits(t[0]));
+      break;
+    }
+    case CollectiveKind::max: {
+      std::array<float, kWarpSize> t, u;
+      for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);
+      for (unsigned offset = 16; offset != 0; offset /= 2) {
+        for (unsigned i = 0; i < kWarpSize; ++i) u[i] = t[i] > t[i ^ offset] ? t[i] : t[i ^ offset];
+        t = u;
+      }
+      for (unsigned i = 0; i < kWarpSize; ++i) warp.out[i] = as_bits(t[i]);
+      break;
+    }
+    case CollectiveKind::shuffle:
+      for (std::uint32_t rest = c.mask; rest != 0; rest &= rest - 1) {
+        const unsigned lane = static_cast<unsigned>(std::countr_zero(rest));
+        const unsigned source = warp.argument[lane];
+        if (source >= kWarpSize || (c.mask >> source & 1) == 0) {
+          report(Fault::shuffle_missing_lane, site,
+                 "lane " + std::to_string(lane) + " reads from lane " + std::to_string(source) + ", which the mask does not name");
+          warp.out[lane] = warp.in[lane];
+        } else {
+          warp.out[lane] = warp.in[source];
+        }
+      }
+      break;
+    case CollectiveKind::ballot: {
+      std::uint64_t votes = 0;
+      for (std::uint32_t rest = c.mask; rest != 0; rest &= rest - 1) {
+        const unsigned lane = static_cast<unsigned>(std::countr_zero(rest));
+        if (warp.in[lane] != 0) votes |= 1u << lane;
+      }
+      warp.out.fill(votes);
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+Lane* Block::pick() {
+  if (ready_warps == 0) return nullptr;
+  const Order::Kind kind = worker->order.kind;
+  if (kind == Order::Kind::random || (ready_warps >> current_warp & 1) == 0) current_warp = choose(ready_warps, kind, random);
+  Warp& warp = warps[current_warp];
+  const unsigned lane = choose(warp.runnable, kind, random);
+  warp.runnable &= ~(1u << lane);
+  if (warp.runnable == 0) ready_warps &= ~(1u << current_warp);
+  return &warp.lanes[lane];
+}
+
+void Block::try_barrier() {
+  if (n_at_barrier == 0 || n_at_barrier + n_exited != threads) return;
+  for (Warp& warp : warps) {
+    if (warp.at_barrier == 0) continue;
+    if (warp.exited != 0) {  // a warp that has returned as a whole counts as arrived, a part of one does not
+      const Lane& waiting = warp.lanes[std::countr_zero(warp.at_barrier)];
+      const Lane& gone = warp.lanes[std::countr_zero(warp.exited)];
+      report(Fault::barrier_not_reached, waiting.site,
+             "thread " + std::to_string(waiting.thread) + " waits here, thread " + std::to_string(gone.thread) +
+                 " of its warp has returned");
+    }
+    make_runnable(warp, warp.at_barrier);
+    warp.at_barrier = 0;
+    warp.epoch = 0;
+  }
+  n_at_barrier = 0;
+  ++epoch;
+  if constexpr (kChecked) checker::barrier_passed(*this);
+#if defined(__SANITIZE_THREAD__)
+  __tsan_acquire(this);
+#endif
+}
+
+void barrier() {
+  const void* const site = __builtin_return_address(0);
+  Lane& lane = *current;
+  Block& block = *lane.block;
+#if defined(__SANITIZE_THREAD__)
+  __tsan_release(&block);
+#endif
+  lane.wait = Wait::barrier;
+  lane.site = site;
+  lane.warp->at_barrier |= lane.bit();
+  ++block.n_at_barrier;
+  block.try_barrier();
+  suspend();  // also the last to come takes its turn again: the order decides who goes first
+#if defined(__SANITIZE_THREAD__)
+  __tsan_acquire(&block);
+#endif
+}
+
+std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t in, std::uint32_t argument) {
+  const void* const site = __builtin_return_address(0);
+  Lane& lane = *current;
+  Warp& warp = *lane.warp;
+  const unsigned index = lane.index();
+  if ((mask & lane.bit()) == 0) {
+    report(Fault::shuffle_missing_lane, site, "the mask does not name the lane that calls");
+    return in;
+  }
+  Collective* c = nullptr;
+  for (Collective& each : warp.collectives) {
+    if (each.mask == mask && each.kind == kind) {
+      c = &each;
+      break;
+    }
+    if (each.mask == 0 && c == nullptr) c = &each;
+  }
+  if (c == nullptr) {
+    report(Fault::shuffle_missing_lane, site, "more than 8 collectives of one warp wait for lanes");
+    return in;
+  }
+  if (c->mask == 0) *c = {mask, 0, kind};
+  warp.in[index] = in;
+  warp.argument[index] = argument;
+  c->arrived |= lane.bit();
+  if (c->arrived == mask) {
+    complete(warp, *c, site);
+    c->mask = 0;
+    lane.block->make_runnable(warp, mask & ~lane.bit());
+    return warp.out[index];
+  }
+  lane.wait = Wait::collective;
+  lane.site = site;
+  suspend();
+  return warp.out[index];
+}
+
+void spin(bool (*done)(const void* closure), const void* closure) {
+  if (done(closure)) return;
+  Lane& lane = *current;
+  lane.wait = Wait::spin;
+  lane.site = __builtin_return_address(0);
+  lane.spin_done = done;
+  lane.spin_closure = closure;
+  lane.warp->spinning |= lane.bit();
+  ++lane.block->n_spinning;
+  // Maxwell has one program counter a warp: while a lane spins, the others of its warp do not run.
+  lane.block->ready_warps &= ~(1u << lane.warp->index);
+  suspend();
+}
+
+std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
+  Block& block = *current->block;
+  for (const SharedSite& known : block.shared_sites) {
+    if (known.site == name) return known.address;
+  }
+  const std::size_t at = (block.arena_used + alignment - 1) / alignment * alignment;
+  if (at + bytes > kSharedBytes) {
+    report(Fault::resources, __builtin_return_address(0),
+           std::to_string(at + bytes) + " bytes of shared memory; a block has " + std::to_string(kSharedBytes));
+    throw std::bad_alloc();  // unreachable: report() of `resources` does not return
+  }
+  block.arena_used = at + bytes;
+  std::byte* const address = block.arena + at;
+  if constexpr (kChecked) {
+    checker::shared_allocated(address, bytes);
+  } else {
+    std::memset(address, 0xff, bytes);  // what no kernel may rely on
+  }
+  block.shared_sites.push_back({name, address});
+  return address;
+}
+
+std::byte* dynamic_shared() { return current->block->dynamic_shared; }
+
+void report(Fault fault, const void* site, const std::string& text) {
+  Lane& lane = *current;
+  Progress& progress = *lane.block->worker->progress;
+  const Place place = place_of(site);
+  {
+    const std::lock_guard lock(progress.mutex);
+    bool known = false;  // one report a fault and place, however many threads run into it
+    for (const Report& r : progress.reports) known |= r.fault == fault && r.file == place.file && r.line == place.line;
+    if (!known && progress.reports.size() < 100) {
+      progress.reports.push_back(
+          {fault, progress.launch->kernel, lane.block->x, lane.block->y, lane.thread, place.file, place.line, text});
+    }
+  }
+  // A running lane that cannot go on gives up its block; of one that waits (wait is set) the worker does.
+  if ((fault == Fault::resources || fault == Fault::endless_spin) && lane.wait == Wait::nothing) {
+    lane.block->failed = true;
+    Fiber::switch_to(*lane.fiber, *lane.block->worker->main);
+  }
+}
+
+namespace {
+/// A spin that does not use spin_until() must not hang the device.
+void count_poll(const void* address, const void* site) {
+  Block& block = *current->block;
+  if (address != block.polled) {
+    block.polled = address;
+    block.n_polls = 0;
+  }
+  if (++block.n_polls > kPollLimit) report(Fault::endless_spin, site, "a loop of loads; spin_until() is the way to wait");
+}
+}  // namespace
+
+unsigned atomic_add(unsigned* address, unsigned value) {
+  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+}
+unsigned atomic_max(unsigned* address, unsigned value) {
+  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  unsigned seen = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (seen < value && !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return seen;
+}
+unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
+  if constexpr (kChecked) checker::released(address, __builtin_return_address(0));
+  const unsigned old = __atomic_fetch_add(address, value, __ATOMIC_ACQ_REL);
+  if constexpr (kChecked) checker::acquired(address, __builtin_return_address(0));
+  return old;
+}
+void store_release(unsigned* address, unsigned value) {
+  if constexpr (kChecked) checker::released(address, __builtin_return_address(0));
+  __atomic_store_n(address, value, __ATOMIC_RELEASE);
+}
+void store_relaxed(unsigned* address, unsigned value) {
+  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  __atomic_store_n(address, value, __ATOMIC_RELAXED);
+}
+unsigned load_acquire(const unsigned* address) {
+  count_poll(address, __builtin_return_address(0));
+  const unsigned value = __atomic_load_n(address, __ATOMIC_ACQUIRE);
+  if constexpr (kChecked) checker::acquired(address, __builtin_return_address(0));
+  return value;
+}
+unsigned load_relaxed(const unsigned* address) {
+  count_poll(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  return __atomic_load_n(address, __ATOMIC_RELAXED);
+}
+
+}  // namespace simt

@@ -1,0 +1,139 @@
+#pragma once
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/simt/fiber.hpp"
+#include "kernels/simt/report.hpp"
+
+/// How the threads of a block take turns: every CUDA thread is a Lane; a lane that waits is not resumed before what it waits for has
+/// happened. Who may run is a bit mask a warp and a bit mask of warps a block; choosing the next is one bit operation.
+namespace simt {
+
+#if defined(M40LLM_CHECKED)
+inline constexpr bool kChecked = true;
+#else
+inline constexpr bool kChecked = false;
+#endif
+
+inline constexpr unsigned kWarpSize = 32;
+inline constexpr std::uint32_t kFullMask = 0xffffffffu;
+inline constexpr unsigned kMaxThreads = 1024;           // a block, sm_52
+inline constexpr std::size_t kSharedBytes = 48 * 1024;  // a block, sm_52
+
+/// In which order lanes, warps and blocks run where the program leaves it open.
+struct Order {
+  enum class Kind { ascending, descending, random };
+  Kind kind = Kind::ascending;
+  std::uint64_t seed = 0;
+};
+
+struct Warp;
+struct Block;
+struct Worker;
+
+/// What a lane is waiting for, told in reports.
+enum class Wait : std::uint8_t { nothing, barrier, collective, spin, exited };
+
+struct Lane {
+  Fiber* fiber = nullptr;  // null: not started, or finished
+  Warp* warp = nullptr;
+  Block* block = nullptr;
+  unsigned thread = 0;  // in the block
+  Wait wait = Wait::nothing;
+  const void* site = nullptr;  // where it waits
+  bool (*spin_done)(const void* closure) = nullptr;
+  const void* spin_closure = nullptr;
+
+  unsigned index() const { return thread % kWarpSize; }
+  std::uint32_t bit() const { return 1u << index(); }
+};
+
+enum class CollectiveKind : std::uint8_t { sync, sum, max, shuffle, ballot };
+
+/// A warp's collective that some of its lanes have come to.
+struct Collective {
+  std::uint32_t mask = 0;  // the lanes named; 0: free
+  std::uint32_t arrived = 0;
+  CollectiveKind kind = CollectiveKind::sync;
+};
+
+struct Warp {
+  Lane* lanes = nullptr;  // 32
+  std::uint32_t runnable = 0;
+  std::uint32_t exited = 0;
+  std::uint32_t at_barrier = 0;
+  std::uint32_t spinning = 0;
+  std::uint32_t epoch = 0;  // full __syncwarps passed since the last block barrier
+  unsigned index = 0;       // in the block
+  std::array<Collective, 8> collectives;
+  std::array<std::uint64_t, kWarpSize> in;   // what each lane brings to a collective,
+  std::array<std::uint32_t, kWarpSize> argument;  // with its source lane,
+  std::array<std::uint64_t, kWarpSize> out;  // and what it gets
+};
+
+/// One piece of static shared memory, named by its place in the code.
+struct SharedSite {
+  const void* site;
+  std::byte* address;
+};
+
+struct Block {
+  Worker* worker = nullptr;
+  unsigned x = 0, y = 0;
+  unsigned threads = 0;
+  unsigned grid_x = 1, grid_y = 1;
+  std::uint32_t ready_warps = 0;  // warps with a runnable lane that no spin of their own holds
+  unsigned current_warp = 0;
+  unsigned n_exited = 0;
+  unsigned n_at_barrier = 0;
+  unsigned n_spinning = 0;
+  std::uint32_t epoch = 0;  // barriers passed
+  std::uint64_t random = 0;
+  const void* polled = nullptr;  // by raw loads
+  std::uint64_t n_polls = 0;
+  bool failed = false;  // cannot go on: the worker gives it up
+  std::byte* arena = nullptr;  // kSharedBytes
+  std::size_t arena_used = 0;
+  std::byte* dynamic_shared = nullptr;
+  std::vector<SharedSite> shared_sites;
+  std::vector<Lane> lanes;
+  std::vector<Warp> warps;
+
+  bool done() const { return n_exited == threads; }
+  /// The lane to run next, or null if all wait.
+  Lane* pick();
+  void make_runnable(Warp& warp, std::uint32_t mask) {
+    warp.runnable |= mask;
+    if (warp.spinning == 0 && warp.runnable != 0) ready_warps |= 1u << warp.index;
+  }
+  /// Called when lanes have come to the barrier or have ended: lets everybody on if nobody is missing.
+  void try_barrier();
+};
+
+/// The lane that runs on this OS thread.
+extern constinit thread_local Lane* current;
+
+// What the language of kernels is made of. A report's place is where these return to.
+void barrier();
+/// A collective of the lanes in `mask`: each brings `in` and gets its `out` back when all have come.
+std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t in, std::uint32_t argument);
+/// Waits until done(closure). The scheduler asks; the lane is not resumed before.
+void spin(bool (*done)(const void* closure), const void* closure);
+/// The block's piece of shared memory of that name; the first lane to ask makes it.
+std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment);
+std::byte* dynamic_shared();
+unsigned atomic_add(unsigned* address, unsigned value);
+unsigned atomic_max(unsigned* address, unsigned value);
+unsigned atomic_add_acq_rel(unsigned* address, unsigned value);
+void store_release(unsigned* address, unsigned value);
+void store_relaxed(unsigned* address, unsigned value);
+unsigned load_acquire(const unsigned* address);
+unsigned load_relaxed(const unsigned* address);
+
+/// Files a fault of the running lane and goes on.
+void report(Fault fault, const void* site, const std::string& text);
+
+}  // namespace simt

@@ -1,0 +1,86 @@
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <stdexcept>
+
+#include "reference/half.hpp"
+
+/// Blocks of GGUF tensors to their values. Formats: the ggml project's description of its block types.
+namespace m40llm::reference {
+
+enum class Format { f32, f16, q8_0, q4_1 };
+
+/// Elements stored together.
+constexpr std::size_t block_elements(Format format) {
+  return format == Format::q8_0 || format == Format::q4_1 ? 32 : 1;
+}
+/// Bytes of one block.
+constexpr std::size_t block_bytes(Format format) {
+  switch (format) {
+    case Format::f32: return 4;
+    case Format::f16: return 2;
+    case Format::q8_0: return 34;
+    default: return 20;
+  }
+}
+
+/// A weight and what stands behind it: value = scaled + offset. Both parts and their sum are exact in double.
+struct Weight {
+  double scaled = 0;
+  double offset = 0;  ///< m of Q4_1, else 0
+  double value() const { return scaled + offset; }
+  /// |d q| + |m|: the weight in the expanded form of |A|.
+  double expanded_magnitude() const { return std::fabs(scaled) + std::fabs(offset); }
+};
+
+namespace detail {
+template <class T>
+T load(const std::byte* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+}  // namespace detail
+
+/// Calls visit(i, Weight) for each element of a row in order. blocks.size() must be a multiple of block_bytes(format).
+template <class Visit>
+void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& visit) {
+  if (blocks.size() % block_bytes(format) != 0) throw std::invalid_argument("not whole blocks");
+  const std::size_t n_blocks = blocks.size() / block_bytes(format);
+  for (std::size_t b = 0; b < n_blocks; ++b) {
+    const std::byte* block = blocks.data() + b * block_bytes(format);
+    switch (format) {
+      case Format::f32: visit(b, Weight{static_cast<double>(detail::load<float>(block)), 0}); break;
+      case Format::f16: visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block)), 0}); break;
+      case Format::q8_0: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block));
+        for (std::size_t i = 0; i < 32; ++i) {
+          visit(b * 32 + i, Weight{d * detail::load<signed char>(block + 2 + i), 0});
+        }
+        break;
+      }
+      case Format::q4_1: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block));
+        const double m = half_to_double(detail::load<std::uint16_t>(block + 2));
+        for (std::size_t i = 0; i < 32; ++i) {
+          const int pair = std::to_integer<int>(block[4 + i % 16]);
+          visit(b * 32 + i, Weight{d * (i < 16 ? pair & 15 : pair >> 4), m});
+        }
+        break;
+      }
+    }
+  }
+}
+
+/// Writes the values of all blocks to out, which must have one element for each. Rounds once if S is float.
+template <class S>
+void dequantize(Format format, std::span<const std::byte> blocks, std::span<S> out) {
+  if (blocks.size() / block_bytes(format) * block_elements(format) != out.size()) {
+    throw std::invalid_argument("blocks and output differ in length");
+  }
+  for_each_weight(format, blocks, [&](std::size_t i, const Weight& w) { out[i] = static_cast<S>(w.value()); });
+}
+
+}  // namespace m40llm::reference

@@ -1,0 +1,74 @@
+# m40llm_add_images(<target> SOURCES <a.cu> ... ARCHS <sm_52> <compute_52> ... [ROOT <dir>])
+#
+# A static library with the machine code of kernel files for every arch asked for: what engine/device/image.cpp serves. Each file is
+# compiled by the target m40llm-nvrtc when it, or a header it includes, has changed. Include paths start at ROOT (default: the
+# project's root). Needs the Ninja generator (or Makefiles) for the dependency files, and Nvrtc_VERSION.
+function(m40llm_add_images target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "ROOT" "SOURCES;ARCHS")
+  if(NOT arg_SOURCES OR NOT arg_ARCHS OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "m40llm_add_images(${target}): SOURCES and ARCHS are needed, and nothing but them and ROOT")
+  endif()
+  if(NOT arg_ROOT)
+    set(arg_ROOT "${PROJECT_SOURCE_DIR}")
+  endif()
+
+  set(out "${CMAKE_CURRENT_BINARY_DIR}/${target}")
+  set(arch_flags "")
+  foreach(arch IN LISTS arg_ARCHS)
+    list(APPEND arch_flags --arch ${arch})
+  endforeach()
+
+  set(generated "")
+  set(declarations "")
+  set(rows "")
+  foreach(source IN LISTS arg_SOURCES)
+    get_filename_component(path "${source}" ABSOLUTE)
+    get_filename_component(stem "${source}" NAME_WE)
+    file(RELATIVE_PATH shown "${arg_ROOT}" "${path}")
+    # The first output is the one that the dependency file names.
+    set(outputs "${out}/${stem}.images.cpp")
+    foreach(arch IN LISTS arg_ARCHS)
+      if(arch MATCHES "^compute_")
+        list(APPEND outputs "${out}/${stem}.${arch}.ptx")
+      else()
+        list(APPEND outputs "${out}/${stem}.${arch}.cubin")
+      endif()
+    endforeach()
+    add_custom_command(
+      OUTPUT ${outputs}
+      COMMAND m40llm-nvrtc ${arch_flags} --include "${arg_ROOT}" --out "${out}" --depfile "${out}/${stem}.d" "${path}"
+      DEPENDS "${path}" m40llm-nvrtc
+      DEPFILE "${out}/${stem}.d"
+      COMMENT "Compiling ${shown} for the GPU"
+      VERBATIM)
+    list(APPEND generated "${out}/${stem}.images.cpp")
+    string(MAKE_C_IDENTIFIER "${stem}" name)
+    string(APPEND declarations "extern const EmbeddedSource embedded_${name};\n")
+    string(APPEND rows "      &embedded_${name},\n")
+  endforeach()
+
+  # A table that names every source, so that a linker cannot leave one out.
+  file(
+    CONFIGURE
+    OUTPUT "${out}/table.cpp"
+    CONTENT "// Made by m40llm_add_images.
+#include \"engine/device/image_table.hpp\"
+
+namespace m40llm {
+
+${declarations}
+std::span<const EmbeddedSource* const> embedded_sources() {
+  static constexpr const EmbeddedSource* kSources[] = {
+${rows}  };
+  return kSources;
+}
+
+std::string_view embedded_toolkit() { return \"${Nvrtc_VERSION}\"; }
+
+}  // namespace m40llm
+"
+    @ONLY)
+  add_library(${target} STATIC ${generated} "${out}/table.cpp")
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_features(${target} PRIVATE cxx_std_20)
+endfunction()

@@ -1,0 +1,352 @@
+#!/usr/bin/env python3
+"""Makes the independent oracle of the whole model: what llama.cpp computes on a model file whose weights were
+dequantised to F32, as small test data.
+
+Run by hand when the model, the prompts or the texts change; the tests only read what it wrote. It writes
+  smollm2_oracle.json   per prompt: tokens, greedy continuation, and for every position the largest logits
+                        with their token ids and the log-sum-exp over the whole vocabulary
+  smollm2_tokens.json   texts and the tokens llama.cpp's tokenizer makes of them (no special tokens added or
+                        parsed)
+The format of both is described in tests/data/README.md. The same model gives the same bytes again.
+
+Usage:
+  scripts/oracle.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/data
+
+Its environment (llama.cpp is compiled from the package's sources, 2 to 10 minutes; AVX2 is asked for by name,
+so that the arithmetic does not depend on the machine that compiles; no OpenMP, no repacking of weights):
+  python3 -m venv .venv-oracle && .venv-oracle/bin/pip install numpy==2.2.6 gguf==0.19.0 \
+    scikit-build-core==0.11.6 cmake==4.4.4 ninja==1.13.2 && PATH=$PWD/.venv-oracle/bin:$PATH \
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON \
+    -DGGML_OPENMP=OFF -DGGML_LLAMAFILE=OFF -DGGML_CPU_REPACK=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF \
+    -DCMAKE_CXX_FLAGS_RELEASE=-O1" .venv-oracle/bin/pip install --no-build-isolation \
+    --no-binary llama-cpp-python llama-cpp-python==0.3.36
+"""
+
+import argparse
+import ctypes
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import gguf
+import llama_cpp
+import numpy as np
+
+# What the data is made by; main() refuses anything else, because the file says so.
+PINNED = {"llama-cpp-python": "0.3.36", "gguf": "0.19.0", "numpy": "2.2.6"}
+LLAMA_CPP_COMMIT = "0c1e57098"  # of the llama.cpp in llama-cpp-python 0.3.36, by that package's change log
+
+# Raw text, no chat template: prose, code, and digits with letters outside ASCII that end in a space.
+PROMPTS = [
+    "The capital of France is",
+    "def fibonacci(n):\n",
+    "Once upon a time, 3 naïve robots — ",
+]
+N_GENERATED = 64
+N_TOP = 64
+
+# fmt: off
+TEXTS = [
+    # Empty, single characters, white space only
+    "", "a", "Z", "0", " ", "  ", "   ", "    ", "\n", "\n\n", "\n\n\n", "\t", "\t\t", " \n", "\n ", "\r\n",
+    "\r\n\r\n",
+    " \t \n \t ", "\u00a0", "\u00a0\u00a0x", "\u3000", "\u2003em space", "\u200b", "a\u200bb", "\u2028line",
+    "\u0085next",
+    "\ufeffmark", "\x0b\x0c",
+    # White space at the edges and between words
+    " leading", "  two leading", "trailing ", "trailing  ", " both ", "\nleading newline",
+    "trailing newline\n",
+    "a b", "a  b", "a   b", "a    b", "a\tb", "a\t\tb", "a \tb", "a\t b", "a\nb", "a\n\nb", "a \n b",
+    "a\n  b", "a  \n  b",
+    "x" + " " * 17 + "y", " " * 40, "\n" * 12, "tabs\t\t\t\tand    spaces", "end\n\n  \n",
+    # English
+    "Hello", "Hello world", "Hello, world!", "The quick brown fox jumps over the lazy dog.",
+    "In 1969, two people walked on the Moon; 12 did in all.",
+    "\"Quoted,\" she said -- 'twice' -- and left...", "(parentheses) [brackets] {braces} <angles>",
+    "Mr. O'Neill's e-mail: o.neill@example.com, https://example.com/a_b?c=d&e=%20#f",
+    "ALL CAPS AND MiXeD cAsE", "semi;colon:comma,dot.bang!question?",
+    "hyphen-ated under_scored slash/ed back\\slashed",
+    # Contractions, in both cases and with typographic apostrophes
+    "I'm you're he's we'll they've I'd don't", "I'M YOU'RE HE'S WE'LL THEY'VE I'D DON'T", "I’m you’re don’t",
+    "'s't're've'm'll'd", "' s", " 's", "x's 's", "rock 'n' roll", "''''", "it''s", "'sample",
+    "'test 'real 'verse 'more 'llama 'dog",
+    # Numbers: every digit is a token of its own, and stands apart from its neighbours
+    "1", "12", "123", "1234567890", " 1", " 12", "  12", "3.14159", "-273.15", "1,000,000", "1e-5", "0x1F4",
+    "a1", "1a",
+    "a1b2c3", "abc123def", "v2.0.1-rc3", "2024-02-29T23:59:60Z", "50%", "$9.99", "#42", "1/2", "x=1",
+    "7 8  9",
+    "\u00bd \u00b2 \u00b3", "\u0661\u0662\u0663", "\u0967\u0968 \u0969", "\uff11\uff12", "\u2167",
+    "\u2460\u2461", "x\u00b2+y\u00b2", "\U0001d7d8\U0001d7d9",
+    # Code
+    "def f(x):\n    return x * x\n", "for (int i = 0; i < n; ++i) {\n\tsum += a[i];\n}\n",
+    "#include <cstdio>\n",
+    "if x:\n        pass\n\n\nelse:\n    y = [1, 2, 3]\n", "SELECT * FROM t WHERE a = 'b';",
+    "std::vector<std::pair<int, float>> v;",
+    "a->b.c[d](e)&&!f||g", "/* comment */ // another", "\\n\\t\\\\", "`code` ```block```",
+    "{\"key\": [null, true, -1.5e+3]}",
+    "<div class=\"x\">&nbsp;</div>", "a+=1;b-=2;c*=3;d/=4;e%=5;f^=6;g|=7;h&=8", "!!!???...---===+++***",
+    "~`@#$%^&*()_+{}|:<>?",
+    # Letters outside ASCII, composed and decomposed
+    "naïve café résumé", "nai\u0308ve cafe\u0301 re\u0301sume\u0301", "\u0301", " \u0301",
+    "a\u0301\u0302\u0303b", "ß ẞ ſ ﬁ ĳ", "Ångström Øre Łódź",
+    "Zażółć gęślą jaźń", "Привет, мир!", "Ελληνικά γράμματα", "հայերեն", "ქართული", "Tiếng Việt",
+    # Right to left
+    "مرحبا بالعالم", "السَّلامُ عَلَيْكُمْ", "שלום עולם", "שָׁלוֹם", "abc العربية 123",
+    # CJK, Indic, Thai, Hangul in both forms
+    "你好，世界！", "日本語のテキスト。", "カタカナ ひらがな 漢字", "한국어 문장", "\u1112\u1161\u11ab", "हिन्दी में लिखा", "தமிழ்",
+    "ภาษาไทย", "𠮷野家", "中文English混合123",
+    # Emoji: alone, skin tone, joined, flags, key caps, variation selectors
+    "😀", "😀😀", " 😀 ", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇫🇷🇩🇪", "1️⃣", "❤️", "I ❤ C++ 🚀", "👩🏾‍🚀 in space",
+    # Symbols
+    "— – … “ ” ‘ ’ « »", "€ £ ¥ ₿", "∑ ∫ √ ∞ ≈ ≠ ≤ ≥", "→ ⇒ ↔", "x ∈ ℝ", "°C µm ½", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
+    "\ue000 private", "\U0010ffff", "\ufffd", "\u0378",
+    # Control characters
+    "\x00", "a\x00b", "\x01\x02\x03", "\x1b[31mred\x1b[0m", "\x7f", "bell\x07", "back\bspace",
+    # Bytes that the vocabulary has no token for (llama.cpp leaves them out), among others
+    "\x04", "a\x06b", "\x13\x14\x15\x16", " \x1d ", "x\U00040000y", "\U000e0001", "\U000f0000",
+    # Text of special tokens is plain text here
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_start|>user\nHi<|im_end|>\n", "<|im_start",
+    "a<|endoftext|>b",
+    "<repo_name>", "<reponame>", "<file_sep>", "<filename>", "<gh_stars>", "<issue_start>", "<jupyter_code>",
+    "<empty_output>", "<s></s>[INST]",
+    # Long words and runs
+    "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft",
+    "pneumonoultramicroscopicsilicovolcanoconiosis", "a" * 100, "ab" * 60, "abcdefghijklmnopqrstuvwxyz" * 5,
+    "A" * 33, "=" * 80, "-" * 79,
+    "9" * 40, "ha" * 25 + "!", "é" * 30, "好" * 20,
+]
+# fmt: on
+
+
+def dequantise(source: Path, target: Path) -> None:
+    """Writes `target`: the tensors of `source` in their order, every one as F32, under the same metadata.
+
+    Only general.file_type changes (to "all F32"). Tied embeddings stay tied: no tensor is added.
+    """
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue  # the header, and what the writer has written already
+        value = gguf.LlamaFileType.ALL_F32.value if field.name == "general.file_type" else field.contents()
+        writer.add_key_value(
+            field.name, value, field.types[0], field.types[-1] if len(field.types) > 1 else None
+        )
+    for tensor in reader.tensors:
+        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        writer.add_tensor(tensor.name, np.ascontiguousarray(weights, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+class Model:
+    """A model file opened by llama.cpp on the CPU; `vocab_only` leaves the weights out."""
+
+    def __init__(self, path: Path, vocab_only: bool = False):
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = 0
+        params.vocab_only = vocab_only
+        params.use_extra_bufts = False  # weights stay in the file's layout
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise SystemExit(f"oracle: llama.cpp cannot load {path}")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self.n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.add_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
+        self.eos_token = llama_cpp.llama_vocab_eos(self._vocab)
+
+    def close(self) -> None:
+        llama_cpp.llama_model_free(self._model)
+
+    def tokens(self, text: str, add_special: bool) -> list[int]:
+        """The tokens of `text`; special tokens written in it are plain text."""
+        raw = text.encode()
+        buffer = (llama_cpp.llama_token * (len(raw) + 8))()
+        count = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), buffer, len(buffer), add_special, False)
+        if count < 0:
+            raise SystemExit(
+                f"oracle: {-count} tokens from {len(raw)} bytes of {text!r}, expected at most {len(buffer)}"
+            )
+        return list(buffer[:count])
+
+    def text(self, tokens: list[int]) -> str:
+        """The text of `tokens`, special ones spelled out; bytes that are not UTF-8 become U+FFFD."""
+        ids = (llama_cpp.llama_token * max(1, len(tokens)))(*tokens)
+        buffer = ctypes.create_string_buffer(64 * len(tokens) + 64)
+        size = llama_cpp.llama_detokenize(self._vocab, ids, len(tokens), buffer, len(buffer), False, True)
+        if size < 0:
+            raise SystemExit(
+                f"oracle: {len(tokens)} tokens make {-size} bytes, expected at most {len(buffer)}"
+            )
+        return buffer.raw[:size].decode(errors="replace")
+
+
+class Context:
+    """One sequence over a `Model`.
+
+    `kv_type` is the type of the KV cache. llama.cpp's CPU attention multiplies in the type of the cache: with
+    F16 it rounds K and V at append, as this engine does, but the queries and the probabilities as well; with
+    F32 it rounds none of them.
+    """
+
+    def __init__(self, model: Model, kv_type: int, n_threads: int = 2, flash_attention: bool = False):
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = 256
+        params.n_batch = params.n_ubatch = 64
+        params.n_threads = params.n_threads_batch = n_threads
+        params.type_k = params.type_v = kv_type
+        params.flash_attn_type = (
+            llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            if flash_attention
+            else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        self._model = model
+        self._context = llama_cpp.llama_init_from_model(model._model, params)
+        if not self._context:
+            raise SystemExit("oracle: llama.cpp cannot make a context")
+
+    def close(self) -> None:
+        llama_cpp.llama_free(self._context)
+
+    def feed(self, tokens: list[int]) -> np.ndarray:
+        """Appends `tokens` in one batch; returns the logits after the last of them, (n_vocab,) float32."""
+        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
+        status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(ids, len(tokens)))
+        if status != 0:
+            raise SystemExit(f"oracle: llama_decode gave {status}")
+        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(logits, shape=(self._model.n_vocab,)).copy()
+
+
+def step(position: int, logits: np.ndarray) -> dict:
+    """What is kept of the logits at a position: the N_TOP largest, falling (equal ones by rising id)."""
+    ids = np.argsort(-logits, kind="stable")[:N_TOP]
+    wide = logits.astype(np.float64)
+    largest = wide.max()
+    log_sum_exp = largest + np.log(np.sum(np.exp(wide - largest)))
+    return {
+        "position": position,
+        "ids": ids.tolist(),
+        "logits": [nine_digits(logits[i]) for i in ids],
+        "log_sum_exp": nine_digits(log_sum_exp),
+    }
+
+
+def nine_digits(value: float) -> float:
+    """`value` at 9 significant digits, which give a float32 back exactly."""
+    return float(f"{float(value):.9g}")
+
+
+def decode_greedily(model: Model, text: str, kv_type: int) -> dict:
+    """Feeds the prompt and its greedy continuation, a token at a time, the last generated one included."""
+    context = Context(model, kv_type)
+    prompt = model.tokens(text, add_special=True)
+    generated: list[int] = []
+    steps = []
+    position = 0
+    while position < len(prompt) + len(generated):
+        token = prompt[position] if position < len(prompt) else generated[position - len(prompt)]
+        kept = step(position, context.feed([token]))
+        steps.append(kept)
+        position += 1
+        in_prompt = position < len(prompt)
+        ended = bool(generated) and generated[-1] == model.eos_token
+        if not in_prompt and not ended and len(generated) < N_GENERATED:
+            generated.append(kept["ids"][0])
+    context.close()
+    return {
+        "text": text,
+        "prompt_tokens": prompt,
+        "tokens": generated,
+        "text_out": model.text(generated),
+        "steps": steps,
+    }
+
+
+def write_json(path: Path, head: dict, list_name: str, rows: list[str]) -> None:
+    """Writes {head..., list_name: [one row a line]} in one piece or not at all."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    body = "{\n" + "\n".join(lines) + f'\n"{list_name}": [\n' + ",\n".join(rows) + "\n]\n}\n"
+    json.loads(body)
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(body, encoding="ascii")
+    os.replace(unfinished, path)
+
+
+def prompt_row(prompt: dict) -> str:
+    """A prompt as JSON, one step a line, so that a changed step is one line of a diff."""
+    head = {key: value for key, value in prompt.items() if key != "steps"}
+    steps = ",\n".join(json.dumps(kept, separators=(",", ":")) for kept in prompt["steps"])
+    return json.dumps(head)[:-1] + ', "steps": [\n' + steps + "\n]}"
+
+
+def check_pins() -> None:
+    for package, version in PINNED.items():
+        found = importlib.metadata.version(package)
+        if found != version:
+            raise SystemExit(
+                f"oracle: {package} is {found}, expected {version} (how to install: the script's head)"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Makes the llama.cpp oracle's test data.")
+    parser.add_argument("--model", type=Path, required=True, help="GGUF file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files")
+    parser.add_argument(
+        "--kv", choices=["f16", "f32"], default="f32", help="type of the KV cache (default f32)"
+    )
+    args = parser.parse_args()
+    check_pins()
+    if not args.model.is_file():
+        raise SystemExit(f"oracle: no model file {args.model}")
+
+    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)  # kept alive until the end
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+
+    made_by = (
+        f"llama.cpp {LLAMA_CPP_COMMIT} ({llama_cpp.llama_version().decode()}) through llama-cpp-python "
+        f"{PINNED['llama-cpp-python']}"
+    )
+    head = {"model_sha256": hashlib.sha256(args.model.read_bytes()).hexdigest(), "made_by": made_by}
+
+    with tempfile.TemporaryDirectory() as folder:
+        f32_file = Path(folder) / "f32.gguf"
+        dequantise(args.model, f32_file)
+        model = Model(f32_file)
+        kv_type = llama_cpp.GGML_TYPE_F16 if args.kv == "f16" else llama_cpp.GGML_TYPE_F32
+        prompts = []
+        for text in PROMPTS:
+            prompts.append(decode_greedily(model, text, kv_type))
+            print(f"{text!r} -> {prompts[-1]['text_out']!r}", file=sys.stderr)
+        facts = {
+            "add_bos": model.add_bos,
+            "eos_token": model.eos_token,
+            "kv_cache": args.kv,
+            "flash_attention": False,
+        }
+        model.close()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    oracle_head = head | {"made_by": made_by + ", weights dequantised to F32"} | facts
+    write_json(args.out / "smollm2_oracle.json", oracle_head, "prompts", [prompt_row(p) for p in prompts])
+
+    vocabulary = Model(args.model, vocab_only=True)
+    rows = [
+        json.dumps({"text": text, "tokens": vocabulary.tokens(text, add_special=False)}) for text in TEXTS
+    ]
+    vocabulary.close()
+    write_json(
+        args.out / "smollm2_tokens.json", head | {"add_special": False, "parse_special": False}, "texts", rows
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+#include "kernels/image/cubin.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdint>
+
+#include "engine/error.hpp"
+#include "kernels/image/compile.hpp"
+
+namespace m40llm::image {
+namespace {
+
+constexpr const char* kKernels = R"(
+extern "C" __global__ void copies(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }
+extern "C" __global__ void shares(const float* x, float* y) {
+  __shared__ float row[300];
+  row[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = row[299 - threadIdx.x];
+}
+extern "C" __global__ void indexes(const float* x, const int* at, float* y) {
+  float own[64];
+  for (int i = 0; i < 64; i++) own[at[i]] = x[i];
+  for (int i = 0; i < 64; i++) y[i] = own[at[64 + i]];
+}
+)";
+
+std::vector<std::byte> compile_for(const std::string& arch) {
+  return compile({"kernels.cu", kKernels, "/nonexistent"}, arch).code;
+}
+
+class Cubin : public testing::TestWithParam<const char*> {};
+
+TEST_P(Cubin, HoldsWhatEachKernelNeeds) {
+  const std::vector<CubinKernel> kernels = read_cubin(compile_for(GetParam()));
+  ASSERT_EQ(kernels.size(), 3u);
+  EXPECT_EQ(kernels[0].name, "copies");
+  EXPECT_EQ(kernels[0].static_shared_bytes, 0);
+  EXPECT_EQ(kernels[0].frame_bytes, 0);
+  EXPECT_EQ(kernels[1].name, "indexes");
+  EXPECT_EQ(kernels[1].static_shared_bytes, 0);
+  EXPECT_EQ(kernels[1].frame_bytes, 64 * 4);
+  EXPECT_EQ(kernels[2].name, "shares");
+  EXPECT_EQ(kernels[2].static_shared_bytes, 300 * 4);
+  for (const CubinKernel& kernel : kernels) {
+    EXPECT_GE(kernel.registers, 4) << kernel.name;
+    EXPECT_LE(kernel.registers, 64) << kernel.name;
+  }
+}
+
+// sm_90 puts what the driver reserves into the same section.
+INSTANTIATE_TEST_SUITE_P(Archs, Cubin, testing::Values("sm_52", "sm_75", "sm_90"),
+                         [](const auto& info) { return info.param; });
+
+TEST(CubinReader, RefusesAFileCutOffAnywhere) {
+  const std::vector<std::byte> cubin = compile_for("sm_52");
+  const std::span<const std::byte> bytes = cubin;
+  ASSERT_NO_THROW(read_cubin(bytes));
+  // The last bytes are code, which is not read; the section headers say how far it reaches.
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    // Of the very size, so that a sanitizer sees a read past the end.
+    const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    EXPECT_THROW(read_cubin(cut), Error) << size << " of " << bytes.size() << " bytes";
+  }
+}
+
+TEST(CubinReader, SurvivesAnyByteChanged) {
+  const std::vector<std::byte> cubin = compile_for("sm_52");
+  int refused = 0;
+  for (std::size_t i = 0; i < cubin.size(); ++i) {
+    for (const auto mask : {std::byte{0xff}, std::byte{0x80}, std::byte{0x01}}) {
+      std::vector<std::byte> changed = cubin;
+      changed[i] ^= mask;
+      try {
+        for (const CubinKernel& kernel : read_cubin(changed)) ASSERT_GT(kernel.registers, 0);
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+  }
+  EXPECT_GT(refused, 0);
+}
+
+TEST(CubinReader, RefusesWhatIsNoCubin) {
+  EXPECT_THROW(read_cubin({}), Error);
+  std::vector<std::byte> elf = compile_for("sm_52");
+  elf[18] = std::byte{62};  // x86-64
+  try {
+    read_cubin(elf);
+    FAIL() << "an ELF file of another machine was read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("machine 62"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace m40llm::image

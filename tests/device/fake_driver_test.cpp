@@ -1,0 +1,181 @@
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "engine/device/buffer.hpp"
+#include "engine/device/cuda/cuda_device.hpp"
+#include "engine/device/image.hpp"
+#include "engine/device/open.hpp"
+#include "engine/error.hpp"
+#include "tests/device/fake_cuda.hpp"
+
+/// How the CUDA device calls the driver and what it makes of the driver's errors: on the driver of fake_cuda.hpp alone.
+namespace m40llm {
+namespace {
+
+struct Params {
+  int first = 0;
+};
+
+class FakeDriver : public testing::Test {
+ protected:
+  void SetUp() override {
+    library_ = dlopen("libcuda.so.1", RTLD_NOW);
+    if (library_ == nullptr || dlsym(library_, "fake_cuda_log") == nullptr) GTEST_SKIP() << "not on the driver for tests";
+    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "FAKE_CUDA_MEMORY", "M40LLM_REQUIRE_SM52"}) unsetenv(name);
+    reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
+  }
+  void TearDown() override { unsetenv("FAKE_CUDA_FAIL"); }
+
+  std::string log() const { return reinterpret_cast<const char* (*)()>(dlsym(library_, "fake_cuda_log"))(); }
+  int alive() const { return reinterpret_cast<int (*)()>(dlsym(library_, "fake_cuda_alive"))(); }
+
+  template <class Failure = Error>
+  static std::string message_of(const auto& action) {
+    try {
+      action();
+    } catch (const Failure& error) {
+      return error.what();
+    }
+    return "(no error)";
+  }
+
+  /// A kernel of the build, whichever.
+  static std::string any_kernel() { return std::string(images().front().kernels.front().name); }
+
+  void* library_ = nullptr;
+};
+
+TEST_F(FakeDriver, TakesTheM40FirstThenTheFirst) {
+  setenv("FAKE_CUDA_GPUS", "9.0,5.2,8.0", 1);
+  EXPECT_EQ(open_device({})->info().name, "Fake 1");
+  EXPECT_EQ(open_device({})->info().image, "sm_52");
+  EXPECT_EQ(open_device({.device = "cuda:2"})->info().arch, "sm_80");
+  EXPECT_EQ(open_device({.device = "cuda:2"})->info().image, "compute_52");
+  EXPECT_EQ(message_of([] { open_device({.device = "cuda:3"}); }), "no device cuda:3: there are 3 GPUs, from cuda:0 on");
+  setenv("FAKE_CUDA_GPUS", "9.0,8.0", 1);
+  EXPECT_EQ(open_device({})->info().name, "Fake 0");
+}
+
+TEST_F(FakeDriver, RefusesOtherGpusWhereTheM40IsRequired) {
+  EXPECT_EQ(message_of([] { open_device({.require_sm52 = true}); }), "a GPU of sm_52 is required, and Fake 0 is sm_90");
+  setenv("M40LLM_REQUIRE_SM52", "1", 1);
+  EXPECT_EQ(message_of([] { open_device({}); }), "a GPU of sm_52 is required, and Fake 0 is sm_90");
+  setenv("FAKE_CUDA_GPUS", "9.0,5.2", 1);
+  EXPECT_EQ(open_device({})->info().arch, "sm_52");
+  EXPECT_THROW(open_device({.device = "cuda:0"}), Error);
+}
+
+TEST_F(FakeDriver, ReadsTheM40sBandwidthOffItsClock) {
+  const std::unique_ptr<Device> device = open_device({});
+  EXPECT_NEAR(device->info().bandwidth_bytes_per_s, 288.4e9, 0.05e9);
+  EXPECT_TRUE(device->info().ecc);
+  EXPECT_EQ(device->info().driver.substr(0, 4), "12.9");
+}
+
+TEST_F(FakeDriver, LoadsOnceAndLaunchesWithTheParameters) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({.image = "compute_52"});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const Kernel<Params> kernel{name.c_str(), nullptr};
+  EXPECT_EQ(log().find("cuModuleLoadDataEx"), std::string::npos) << "loaded before it was needed";
+  stream->launch(kernel, {.grid = {3, 2}, .block = 64, .shared_bytes = 128}, {.first = 41});
+  stream->launch(kernel, {}, {.first = 42});
+  const std::string text = log();
+  EXPECT_NE(text.find("cuStreamCreate(non-blocking)"), std::string::npos);
+  EXPECT_NE(text.find("cuModuleLoadDataEx(ptx)"), std::string::npos);
+  EXPECT_EQ(text.find("cuModuleLoadDataEx"), text.rfind("cuModuleLoadDataEx"));
+  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 3 2 1 block 64 1 1 shared 128 param 41)"), std::string::npos) << text;
+  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 1 1 1 block 32 1 1 shared 0 param 42)"), std::string::npos) << text;
+  EXPECT_EQ(device->counters().launches, 2u);
+}
+
+TEST_F(FakeDriver, RefusesLaunchesThatCannotBe) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const auto message = [&](const LaunchConfig& config) {
+    return message_of([&] { stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {}); });
+  };
+  for (const unsigned block : {0u, 1u, 33u, 1056u}) {
+    EXPECT_NE(message({.block = block}).find("a multiple of 32 threads, at most 1024"), std::string::npos) << block;
+  }
+  EXPECT_NE(message({.block = 544}).find("allow blocks of 512 threads"), std::string::npos);
+  EXPECT_NE(message({.shared_bytes = 49153}).find("more than the 49152 a block has"), std::string::npos);
+  EXPECT_NE(message({.grid = {0}}).find("a grid is 1 to"), std::string::npos);
+  EXPECT_NE(message({.grid = {1, 65536}}).find("a grid is 1 to"), std::string::npos);
+  // 24 SMs with two blocks each.
+  EXPECT_EQ(message({.grid = {48}, .resident = true}), "(no error)");
+  EXPECT_EQ(message({.grid = {49}}), "(no error)");
+  EXPECT_EQ(message({.grid = {7, 7}, .resident = true}),
+            "kernel '" + name + "' (grid 7x7, block 32, 0 bytes of shared memory): its blocks wait for each other, and only 48 are on the "
+            "device at once (2 on each of 24 SMs)");
+}
+
+TEST_F(FakeDriver, CopiesSmallSourcesBeforeTheDriverReadsThem) {
+  const std::unique_ptr<Device> device = open_device({});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const PinnedBuffer<std::byte> pinned(*device, 65537);
+  const Buffer<std::byte> buffer(*device, 65537, "test");
+  std::ostringstream address;
+  address << static_cast<const void*>(pinned.span().data());
+  stream->copy_to_device(buffer.data(), pinned.span().data(), 65536);
+  EXPECT_EQ(log().find("cuMemcpyHtoDAsync(" + address.str() + ")"), std::string::npos);
+  stream->copy_to_device(buffer.data(), pinned.span().data(), 65537);
+  EXPECT_NE(log().find("cuMemcpyHtoDAsync(" + address.str() + ")"), std::string::npos);
+}
+
+TEST_F(FakeDriver, NamesTheCallAndTheError) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({.image = "compute_52"});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const auto launch = [&] { stream->launch(Kernel<Params>{name.c_str(), nullptr}, {}, {}); };
+
+  setenv("FAKE_CUDA_FAIL", "cuModuleLoadDataEx=218", 1);
+  std::string message = message_of<DeviceFault>(launch);
+  EXPECT_NE(message.find("ptxas: line 7, as ordered"), std::string::npos) << message;
+  EXPECT_NE(message.find("CUDA_ERROR_INVALID_PTX"), std::string::npos) << message;
+  EXPECT_NE(message.find("for compute_52"), std::string::npos) << message;
+
+  setenv("FAKE_CUDA_FAIL", "cuLaunchKernel=700", 1);
+  message = message_of<DeviceFault>(launch);
+  EXPECT_EQ(message, "kernel '" + name + "' (grid 1x1, block 32, 0 bytes of shared memory): cuLaunchKernel: "
+                     "CUDA_ERROR_ILLEGAL_ADDRESS: as ordered");
+  EXPECT_EQ(device->counters().launches, 0u);
+
+  unsetenv("FAKE_CUDA_FAIL");
+  launch();
+  setenv("FAKE_CUDA_FAIL", "cuStreamSynchronize=700", 1);
+  message = message_of<DeviceFault>([&] { stream->synchronize(); });
+  EXPECT_EQ(message, "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS: as ordered (last kernel launched: " + name + ")");
+
+  setenv("FAKE_CUDA_FAIL", "cuMemAlloc=9999", 1);
+  message = message_of<DeviceFault>([&] { device->allocate(64, "weights"); });
+  EXPECT_EQ(message, "cuMemAlloc of 64 bytes for weights: error 9999");
+}
+
+TEST_F(FakeDriver, GivesEverythingBack) {
+  {
+    const std::string name = any_kernel();
+    const std::unique_ptr<Device> device = open_device({});
+    const std::unique_ptr<Stream> stream = device->create_stream();
+    const std::unique_ptr<Event> event = device->create_event();
+    const Buffer<int> buffer(*device, 100, "test");
+    const PinnedBuffer<int> pinned(*device, 100);
+    stream->launch(Kernel<Params>{name.c_str(), nullptr}, {}, {});
+    EXPECT_EQ(alive(), 6);
+  }
+  EXPECT_EQ(alive(), 0);
+}
+
+TEST_F(FakeDriver, RefusesEventsOfAnotherDevice) {
+  const std::unique_ptr<Device> one = open_device({});
+  const std::unique_ptr<Device> other = open_device({});
+  const std::unique_ptr<Event> event = other->create_event();
+  EXPECT_THROW(one->create_stream()->record(*event), std::logic_error);
+}
+
+}  // namespace
+}  // namespace m40llm

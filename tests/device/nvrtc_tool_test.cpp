@@ -1,0 +1,282 @@
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+
+/// m40llm-nvrtc and m40llm_add_images, used as the build uses them, on projects made here.
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int exit_code = -1;
+  std::string text;  ///< stdout and stderr
+};
+
+Outcome execute(const std::string& command) {
+  Outcome outcome;
+  std::FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  std::array<char, 4096> part{};
+  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
+    outcome.text.append(part.data(), got);
+  const int status = pclose(pipe);
+  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return outcome;
+}
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+/// An empty folder for one test; its name has a space, as a checkout's may.
+class NvrtcTool : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::path(testing::TempDir()) / ("m40llm nvrtc " + std::to_string(getpid()) +
+                                            testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(root_);
+    fs::create_directories(root_ / "kernels");
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(root_ / name, std::ios::binary) << text;
+  }
+
+  Outcome compile(const std::string& source,
+                  const std::string& archs = "--arch compute_52 --arch sm_52") const {
+    return execute("cd '" + root_.string() + "' && " + M40LLM_NVRTC_TOOL + " " + archs +
+                   " --include . --out out --depfile out/k.d " + source);
+  }
+
+  /// Nothing was written, not even in part.
+  bool nothing_left() const { return !fs::exists(root_ / "out") || fs::is_empty(root_ / "out"); }
+
+  fs::path root_;
+};
+
+constexpr const char* kGood = "extern \"C\" __global__ void good(float* y) { y[threadIdx.x] = 1; }\n";
+
+TEST_F(NvrtcTool, WritesAnImagePerArch) {
+  write("kernels/k.cu", kGood);
+  const Outcome outcome = compile("kernels/k.cu", "--arch compute_52 --arch sm_52 --arch sm_90");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
+  EXPECT_EQ(outcome.text, "");
+  EXPECT_EQ(read(root_ / "out/k.sm_52.cubin").substr(1, 3), "ELF");
+  EXPECT_EQ(read(root_ / "out/k.sm_90.cubin").substr(1, 3), "ELF");
+  const std::string ptx = read(root_ / "out/k.compute_52.ptx");
+  EXPECT_NE(ptx.find(".target sm_52"), std::string::npos);
+  EXPECT_EQ(ptx.find('\0'), ptx.size() - 1);
+  EXPECT_NE(read(root_ / "out/k.images.cpp").find("\"good\""), std::string::npos);
+}
+
+TEST_F(NvrtcTool, MakesTheSameBytesInEveryFolder) {
+  write("kernels/k.cu", kGood);
+  fs::create_directories(root_ / "elsewhere/kernels");
+  write("elsewhere/kernels/k.cu", kGood);
+  ASSERT_EQ(compile("kernels/k.cu").exit_code, 0);
+  const std::map<std::string, std::string> first = {{"cubin", read(root_ / "out/k.sm_52.cubin")},
+                                                    {"ptx", read(root_ / "out/k.compute_52.ptx")}};
+  root_ /= "elsewhere";
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  EXPECT_EQ(read(root_ / "out/k.sm_52.cubin"), first.at("cubin"));
+  EXPECT_EQ(read(root_ / "out/k.compute_52.ptx"), first.at("ptx"));
+  root_ = root_.parent_path();
+}
+
+TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
+  write("kernels/k.cu",
+        "#include \"kernels/a.cuh\"\n#ifndef __CUDACC_RTC__\n#include \"kernels/host.hpp\"\n#endif\n" +
+            std::string(kGood));
+  write("kernels/a.cuh", "#pragma once\n#include \"kernels/b.h\"\n#include \"kernels/b.h\"\n");
+  write("kernels/b.h", "#pragma once\n");
+  write("kernels/host.hpp", "#error only on the host\n");
+  const Outcome outcome = compile("kernels/k.cu");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
+  const std::string rule = read(root_ / "out/k.d");
+  for (const char* name : {"k.cu", "a.cuh", "b.h"})
+    EXPECT_NE(rule.find(std::string("/kernels/") + name), std::string::npos) << name;
+  EXPECT_EQ(rule.find("host.hpp"), std::string::npos) << rule;
+}
+
+TEST_F(NvrtcTool, HashesWhatTheCompilerSees) {
+  const auto source_hash = [&] {
+    EXPECT_EQ(compile("kernels/k.cu").exit_code, 0);
+    const std::string text = read(root_ / "out/k.images.cpp");
+    const std::size_t at = text.find("embedded_k{\"k\", ");
+    EXPECT_NE(at, std::string::npos);
+    return text.substr(at, 34);
+  };
+  write("kernels/k.cu",
+        "#include \"kernels/a.cuh\"\n#ifndef __CUDACC_RTC__\n#include \"kernels/host.hpp\"\n#endif\n" +
+            std::string(kGood));
+  write("kernels/a.cuh", "// one\n");
+  write("kernels/host.hpp", "// one\n");
+  const std::string first = source_hash();
+  write("kernels/host.hpp", "// two\n");
+  EXPECT_EQ(source_hash(), first);
+  write("kernels/a.cuh", "// two\n");
+  EXPECT_NE(source_hash(), first);
+}
+
+TEST_F(NvrtcTool, RefusesSpillsByName) {
+  write("kernels/k.cu", std::string(kGood) + R"(
+extern "C" __global__ void __launch_bounds__(1024, 2) crowded(float* y, int n) {
+  float r[64];
+#pragma unroll
+  for (int i = 0; i < 64; i++) r[i] = y[i * 1024 + threadIdx.x];
+  for (int k = 0; k < n; k++) {
+#pragma unroll
+    for (int i = 0; i < 64; i++) r[i] = fmaf(r[i], r[(i + 7) & 63], r[(i * 5) & 63]);
+  }
+#pragma unroll
+  for (int i = 0; i < 64; i++) y[i * 1024 + threadIdx.x] = r[i];
+})");
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("kernels/k.cu: error: kernel 'crowded' on sm_52 spills"), std::string::npos)
+      << outcome.text;
+  EXPECT_EQ(outcome.text.find("good"), std::string::npos) << outcome.text;
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(NvrtcTool, RefusesArraysInLocalMemoryByName) {
+  write("kernels/k.cu", R"(extern "C" __global__ void indexes(const float* x, const int* at, float* y) {
+  float own[64];
+  for (int i = 0; i < 64; i++) own[at[i]] = x[i];
+  for (int i = 0; i < 64; i++) y[i] = own[at[64 + i]];
+})");
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("kernel 'indexes' on sm_52 keeps 256 bytes"), std::string::npos)
+      << outcome.text;
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(NvrtcTool, RefusesTooMuchSharedMemoryByName) {
+  write("kernels/k.cu", R"(extern "C" __global__ void wide(float* y) {
+  __shared__ float row[12289];
+  row[threadIdx.x] = y[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = row[threadIdx.x ^ 1];
+})");
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("wide"), std::string::npos) << outcome.text;
+  EXPECT_NE(outcome.text.find("too much shared data"), std::string::npos) << outcome.text;
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(NvrtcTool, SaysFileAndLineOfAnErrorAndLeavesNothing) {
+  write("kernels/k.cu", "#include \"kernels/a.cuh\"\n" + std::string(kGood));
+  write("kernels/a.cuh", "#pragma once\n__device__ int f() { return missing; }\n");
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("kernels/a.cuh(2): error: identifier \"missing\" is undefined"),
+            std::string::npos)
+      << outcome.text;
+  EXPECT_EQ(outcome.text.find('\0'), std::string::npos);
+  EXPECT_EQ(outcome.text.find("deprecated"), std::string::npos) << outcome.text;
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(NvrtcTool, TakesAWarningForAnError) {
+  write("kernels/k.cu", "extern \"C\" __global__ void k(float* y) { int unused; y[0] = 1; }\n");
+  const Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("kernels/k.cu(1): warning"), std::string::npos) << outcome.text;
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(NvrtcTool, FindsNoHeaderOutsideTheProject) {
+  write("kernels/k.cu", "#include <cuda_fp16.h>\n" + std::string(kGood));
+  Outcome outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.text.find("could not open source file \"cuda_fp16.h\""), std::string::npos)
+      << outcome.text;
+  // Nor beside the source: paths start at the root.
+  write("kernels/k.cu", "#include \"a.cuh\"\n" + std::string(kGood));
+  write("kernels/a.cuh", "#pragma once\n");
+  outcome = compile("kernels/k.cu");
+  EXPECT_EQ(outcome.exit_code, 1);
+}
+
+TEST_F(NvrtcTool, SaysWhatACommandLineLacks) {
+  EXPECT_EQ(execute(std::string(M40LLM_NVRTC_TOOL) + " --arch sm_52").exit_code, 2);
+  EXPECT_EQ(
+      execute(std::string(M40LLM_NVRTC_TOOL) + " --arch 52 --include . --out out --depfile d k.cu").exit_code,
+      2);
+  EXPECT_EQ(execute(std::string(M40LLM_NVRTC_TOOL) + " --frobnicate 1 k.cu").exit_code, 2);
+  const Outcome missing = compile("kernels/missing.cu");
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_NE(missing.text.find("missing.cu"), std::string::npos);
+}
+
+TEST_F(NvrtcTool, TheBuildCompilesAgainWhatChangedAndNothingElse) {
+  write("kernels/a.cu", "#include \"kernels/a.cuh\"\n" + std::string(kGood));
+  write("kernels/a.cuh", "#pragma once\n#include \"kernels/deep.h\"\n");
+  write("kernels/deep.h", "#pragma once\n");
+  write("kernels/b.cu", "extern \"C\" __global__ void b(float* y) { y[threadIdx.x] = 2; }\n");
+  write("kernels/unrelated.h", "#pragma once\n");
+  const std::string engine = M40LLM_ROOT;
+  write("CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.25)\nproject(images LANGUAGES CXX)\n"
+        "list(APPEND CMAKE_MODULE_PATH " M40LLM_CMAKE_MODULES
+        ")\ninclude(CudaImages)\n"
+        "include_directories(" +
+            engine +
+            ")\nset(Nvrtc_VERSION 1.2.3)\n"
+            "add_executable(m40llm-nvrtc IMPORTED)\n"
+            "set_target_properties(m40llm-nvrtc PROPERTIES IMPORTED_LOCATION " M40LLM_NVRTC_TOOL
+            ")\n"
+            "m40llm_add_images(images SOURCES kernels/a.cu kernels/b.cu ARCHS sm_52 compute_52)\n"
+            "add_executable(show show.cpp " +
+            engine +
+            "/engine/device/image.cpp)\n"
+            "target_compile_features(show PRIVATE cxx_std_20)\ntarget_link_libraries(show images)\n");
+  write("show.cpp",
+        "#include <cstdio>\n#include \"engine/device/image.hpp\"\nint main() {\n"
+        "  std::printf(\"%s\", std::string(m40llm::images_toolkit()).c_str());\n"
+        "  for (const auto& i : m40llm::images()) std::printf(\" %s.%s\", i.source.data(), "
+        "std::string(i.arch).c_str());\n"
+        "  const auto* k = m40llm::find_resources(\"sm_52\", \"b\");\n"
+        "  std::printf(\" %s\", k != nullptr && k->registers > 0 && m40llm::find_image(\"sm_52\", \"x\") == "
+        "nullptr ? \"ok\" : \"bad\");\n}\n");
+  const std::string folder = "cd '" + root_.string() + "' && ";
+  const Outcome configured = execute(folder + M40LLM_CMAKE + " -G Ninja -S . -B build");
+  ASSERT_EQ(configured.exit_code, 0) << configured.text;
+  const auto build = [&] { return execute(folder + M40LLM_CMAKE + " --build build -- -v"); };
+  const auto compiled = [](const Outcome& outcome, const std::string& source) {
+    return outcome.text.find("kernels/" + source + "'") != std::string::npos ||
+           outcome.text.find("kernels/" + source + "\"") != std::string::npos;
+  };
+
+  Outcome outcome = build();
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
+  EXPECT_TRUE(compiled(outcome, "a.cu")) << outcome.text;
+  EXPECT_TRUE(compiled(outcome, "b.cu")) << outcome.text;
+  EXPECT_EQ(execute(folder + "build/show").text, "1.2.3 a.compute_52 a.sm_52 b.compute_52 b.sm_52 ok");
+
+  EXPECT_NE(build().text.find("no work to do"), std::string::npos);
+
+  write("kernels/unrelated.h", "#pragma once\n// touched\n");
+  EXPECT_NE(build().text.find("no work to do"), std::string::npos);
+
+  write("kernels/deep.h", "#pragma once\n__device__ inline int added() { return 1; }\n");
+  outcome = build();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  EXPECT_TRUE(compiled(outcome, "a.cu")) << outcome.text;
+  EXPECT_FALSE(compiled(outcome, "b.cu")) << outcome.text;
+  EXPECT_NE(build().text.find("no work to do"), std::string::npos);
+}
+
+}  // namespace
