@@ -210,6 +210,10 @@ class Recorder : public benchmark::BenchmarkReporter {
     }
     const auto bench = benches_.find(name);
     if (bench == benches_.end()) return;
+    if (error && interrupted()) {
+      ++skipped_;
+      return;
+    }
     try {
       ++(!error && bench->second->record(measured_runs, order_, log_) ? passed_ : failed_);
     } catch (const DeviceFault& fault) {
@@ -221,12 +225,14 @@ class Recorder : public benchmark::BenchmarkReporter {
 
   std::size_t passed() const { return passed_; }
   std::size_t failed() const { return failed_; }
+  /// Left out after Ctrl-C.
+  std::size_t skipped() const { return skipped_; }
 
  private:
   std::unique_ptr<benchmark::BenchmarkReporter> printer_;
   std::map<std::string, Bench*> benches_;
   RunLog& log_;
-  std::size_t order_ = 0, passed_ = 0, failed_ = 0;
+  std::size_t order_ = 0, passed_ = 0, failed_ = 0, skipped_ = 0;
 };
 
 constexpr std::string_view kFormatFlag = "--benchmark_format=";
@@ -310,7 +316,8 @@ int run(const std::vector<std::string>& command) {
     throw Error("no benchmark matches --benchmark_filter=" + benchmark::GetBenchmarkFilter() +
                 " (--benchmark_list_tests shows them)");
   }
-  return log.finish(recorder.passed(), recorder.failed(), 0, "", recorder.failed() > 0 ? 1 : 0);
+  return log.finish(recorder.passed(), recorder.failed(), recorder.skipped(),
+                    recorder.skipped() > 0 ? "interrupted" : "", recorder.failed() > 0 ? 1 : 0);
 }
 
 }  // namespace

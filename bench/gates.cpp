@@ -1,5 +1,6 @@
 #include "bench/gates.hpp"
 
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <bit>

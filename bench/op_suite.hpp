@@ -88,8 +88,8 @@ class Holder {
   /// Poisoned, as long as what is expected, with a guard behind it.
   template <class T>
   T* output(Expected<T> expected) {
-    std::vector<T> before(expected.want.size() + kGuard, poison<T>());
-    return add(std::move(before), first_places(expected.want.size()), std::move(expected));
+    const std::size_t n = expected.want.size();
+    return add(std::vector<T>(n + kGuard, poison<T>()), first_places(n), std::move(expected));
   }
   /// Holds x before each launch, with a guard behind it; x.size() == expected.want.size().
   template <class T>
@@ -131,8 +131,8 @@ class Holder {
 template <class Params>
 class OpTrial final : public Trial {
  public:
-  OpTrial(const Op<Params>& op, const Variant<Params>& variant, const Params& params, Holder& holder)
-      : kernel_(variant.kernel), config_(variant.config(params)), params_(params), work_(op.work(params)),
+  OpTrial(const Variant<Params>& variant, const Params& params, const Work& work, Holder& holder)
+      : kernel_(variant.kernel), config_(variant.config(params)), params_(params), work_(work),
         held_(holder.take_held()), outputs_(holder.take_outputs()) {}
 
   void reset(Stream& stream) override {
@@ -164,12 +164,25 @@ struct Dimension {
   int multiple_of = 1;
 };
 
+/// The sizes of each sweep's shapes, in the order of the dimensions.
+struct Sizes {
+  std::vector<std::vector<int>> smoke, model, edge, bench;
+  const std::vector<std::vector<int>>& of(Sweep sweep) const {
+    switch (sweep) {
+      case Sweep::smoke: return smoke;
+      case Sweep::model: return model;
+      case Sweep::edge: return edge;
+      default: return bench;
+    }
+  }
+};
+
 /// A suite over an op's table. What differs from op to op is given by the virtual functions at its end.
 template <class Params>
 class OpSuite : public Suite {
  public:
-  OpSuite(const Op<Params>& op, std::string dtype, std::vector<Dimension> dimensions)
-      : op_(&op), dtype_(std::move(dtype)), dimensions_(std::move(dimensions)) {}
+  OpSuite(const Op<Params>& op, std::string dtype, std::vector<Dimension> dimensions, Sizes sizes)
+      : op_(&op), dtype_(std::move(dtype)), dimensions_(std::move(dimensions)), sizes_(std::move(sizes)) {}
 
   std::string op() const final { return op_->name; }
   std::string source() const final { return op_->source; }
@@ -182,15 +195,15 @@ class OpSuite : public Suite {
   bool applies(std::string_view variant, const Shape& shape) const final {
     const Variant<Params>& v = op_->variant(variant);
     check(shape);
-    return v.applies == nullptr || v.applies(sizes(shape));
+    return v.applies == nullptr || v.applies(without_pointers(shape));
   }
   LaunchConfig config(std::string_view variant, const Shape& shape) const final {
     check(shape);
-    return op_->variant(variant).config(sizes(shape));
+    return op_->variant(variant).config(without_pointers(shape));
   }
   std::vector<Shape> shapes(Sweep sweep) const final {
     std::vector<Shape> shapes;
-    for (const std::vector<int>& values : sizes_of(sweep)) {
+    for (const std::vector<int>& values : sizes_.of(sweep)) {
       Shape shape;
       for (std::size_t i = 0; i < dimensions_.size(); ++i) shape.emplace_back(dimensions_[i].name, values.at(i));
       shapes.push_back(std::move(shape));
@@ -209,18 +222,18 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
     }
     Holder holder(device);
-    Params params = sizes(c.shape);
+    Params params = without_pointers(c.shape);
     fill(params, c, variant.chain(params), holder);
-    return std::make_unique<OpTrial<Params>>(*op_, variant, params, holder);
+    return std::make_unique<OpTrial<Params>>(variant, params, work_of(params, c.shape), holder);
   }
 
  protected:
-  /// The values of each shape of a sweep, in the order of the dimensions.
-  virtual std::vector<std::vector<int>> sizes_of(Sweep sweep) const = 0;
   /// The parameters' sizes for a shape, its pointers null: what configurations and traffic models look at.
-  virtual Params sizes(const Shape& shape) const = 0;
+  virtual Params without_pointers(const Shape& shape) const = 0;
   /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain: the variant's d.
   virtual void fill(Params& params, const Case& c, int chain, Holder& holder) const = 0;
+  /// The op's model, for ops whose model sees the whole shape in their parameters.
+  virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
   /// Throws UsageError if the sizes, each good by itself, do not go together.
   virtual void check_together(const Shape&) const {}
 
@@ -245,6 +258,7 @@ class OpSuite : public Suite {
   const Op<Params>* op_;
   std::string dtype_;
   std::vector<Dimension> dimensions_;
+  Sizes sizes_;
 };
 
 /// n numbers made by `make`, in order.

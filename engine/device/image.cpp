@@ -35,7 +35,8 @@ std::uint64_t source_hash(std::string_view source) {
 
 const Image* find_image(std::string_view arch, std::string_view kernel) {
   for (const Image& image : images()) {
-    if (image.arch == arch && std::ranges::count(image.kernels, kernel, &KernelResources::name) > 0) return &image;
+    if (image.arch == arch && std::ranges::count(image.kernels, kernel, &KernelResources::name) > 0)
+      return &image;
   }
   return nullptr;
 }

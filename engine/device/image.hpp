@@ -18,10 +18,10 @@ struct KernelResources {
 
 /// One kernels/<source>.cu compiled for one arch.
 struct Image {
-  std::string_view source;        ///< "rms_norm"
-  std::string_view arch;          ///< "sm_52", "compute_52", "sm_90"
+  std::string_view source;  ///< "rms_norm"
+  std::string_view arch;    ///< "sm_52", "compute_52", "sm_90"
   bool ptx = false;
-  std::uint64_t hash = 0;         ///< XXH3 of the machine code or PTX text
+  std::uint64_t hash = 0;           ///< XXH3 of the machine code or PTX text
   std::span<const std::byte> data;  ///< a PTX text ends with NUL
   std::span<const KernelResources> kernels;
 };
@@ -32,8 +32,8 @@ std::span<const Image> images();
 /// The NVRTC that made them: "12.9.86".
 std::string_view images_toolkit();
 
-/// XXH3 of a kernel file's text and of every header it includes: the key under which hashes of outputs are compared. Throws Error on an
-/// unknown source.
+/// XXH3 of a kernel file's text and of every header it includes: the key under which hashes of outputs are
+/// compared. Throws Error on an unknown source.
 std::uint64_t source_hash(std::string_view source);
 
 /// The kernel's resources on one arch, or nullptr.

@@ -34,7 +34,8 @@ cuda::Gpu choose_gpu(const std::vector<cuda::Gpu>& gpus, std::optional<int> ordi
   if (ordinal) {
     const auto found = std::ranges::find(gpus, *ordinal, &cuda::Gpu::ordinal);
     if (found != gpus.end()) return *found;
-    throw Error("no device cuda:" + std::to_string(*ordinal) + ": there are " + std::to_string(gpus.size()) + " GPUs, from cuda:0 on");
+    throw Error("no device cuda:" + std::to_string(*ordinal) + ": there are " + std::to_string(gpus.size()) +
+                " GPUs, from cuda:0 on");
   }
   const auto m40 = std::ranges::find(gpus, kM40Arch, &cuda::Gpu::arch);
   return m40 != gpus.end() ? *m40 : gpus.front();
@@ -47,7 +48,8 @@ bool sm52_required(const DeviceOptions& options) {
 
 std::unique_ptr<Device> open_simt(const DeviceOptions& options, const std::string& why) {
   if (sm52_required(options)) throw Error("a GPU of sm_52 is required" + why);
-  if (options.image != "auto") throw Error("image '" + options.image + "' needs a GPU, the SIMT device has no images" + why);
+  if (options.image != "auto")
+    throw Error("image '" + options.image + "' needs a GPU, the SIMT device has no images" + why);
   return open_simt_device(options);
 }
 
@@ -74,7 +76,9 @@ std::unique_ptr<Device> open_device(const DeviceOptions& options) {
 std::string describe(const DeviceInfo& info) {
   const bool gpu = info.kind == DeviceKind::cuda;
   const std::string units = std::to_string(info.n_sms) + (gpu ? " SMs" : " threads");
-  if (!gpu) return "device: " + info.name + " (" + units + "), kernels " + info.image + " (no GPU: times are a CPU's)";
+  if (!gpu)
+    return "device: " + info.name + " (" + units + "), kernels " + info.image +
+           " (no GPU: times are a CPU's)";
   return "device: " + info.name + " (" + info.arch + ", " + units + "), kernels " + info.image;
 }
 

@@ -101,8 +101,8 @@ void PreTokenizer::FreeCode::operator()(pcre2_real_code_8* code) const { pcre2_c
 PreTokenizer::Code PreTokenizer::compile(const std::string& pattern) {
   int error = 0;
   std::size_t offset = 0;
-  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
-                          &error, &offset, nullptr));
+  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &error,
+                          &offset, nullptr));
   if (!code)
     throw std::logic_error("pattern " + pattern + " at " + std::to_string(offset) + ": " + message(error));
   return code;

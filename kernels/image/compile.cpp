@@ -24,7 +24,8 @@ struct DestroyProgram {
 };
 using Program = std::unique_ptr<std::remove_pointer_t<nvrtcProgram>, DestroyProgram>;
 
-/// NVRTC gets its headers from memory, under the names that the #include lines use, and sees no folder at all.
+/// NVRTC gets its headers from memory, under the names that the #include lines use, and sees no folder at
+/// all.
 Program create_program(const Source& source, const Headers& headers) {
   std::vector<const char*> texts;
   std::vector<const char*> names;
@@ -33,8 +34,8 @@ Program create_program(const Source& source, const Headers& headers) {
     texts.push_back(text.c_str());
   }
   nvrtcProgram program = nullptr;
-  check(nvrtcCreateProgram(&program, source.text.c_str(), source.name.c_str(), static_cast<int>(headers.size()), texts.data(),
-                           names.data()),
+  check(nvrtcCreateProgram(&program, source.text.c_str(), source.name.c_str(),
+                           static_cast<int>(headers.size()), texts.data(), names.data()),
         "nvrtcCreateProgram");
   return Program(program);
 }
@@ -78,7 +79,8 @@ std::optional<std::string> read_text(const std::filesystem::path& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-/// Takes the log apart: reports of ptxas -v into spills, the line on old archs and the NULs NVRTC leaves away, all else into diagnostics.
+/// Takes the log apart: reports of ptxas -v into spills, the line on old archs and the NULs NVRTC leaves
+/// away, all else into diagnostics.
 void read_log(std::string log, Compiled& compiled) {
   std::erase(log, '\0');
   std::istringstream lines(log);
@@ -95,7 +97,8 @@ void read_log(std::string log, Compiled& compiled) {
       Spill spill;
       std::string word;
       int frame = 0;
-      numbers >> frame >> word >> word >> word >> spill.stores_bytes >> word >> word >> word >> spill.loads_bytes;
+      numbers >> frame >> word >> word >> word >> spill.stores_bytes >> word >> word >> word >>
+          spill.loads_bytes;
       if (!numbers || kernel.empty()) throw Error("a line of ptxas that is not understood: " + line);
       // Functions that were not inlined are reported after the kernel that calls them: they count as its own.
       if (spill.stores_bytes + spill.loads_bytes > 0) {
@@ -115,14 +118,16 @@ Compiled compile(const Source& source, const std::string& arch, Headers headers)
   compiled.arch = arch;
   compiled.ptx = arch.starts_with("compute_");
   const std::string arch_flag = "--gpu-architecture=" + arch;
-  const std::vector<const char*> flags = {
-      arch_flag.c_str(), "--std=c++17",       "--fmad=false", "--ftz=false",         "--prec-div=true",
-      "--prec-sqrt=true", "-lineinfo", "--ptxas-options=-v", "--no-source-include"};
-  // NVRTC does not say what it includes. So it is given nothing at first and asked again with each header it stops at (about 15 ms a
-  // round): what it ends with is exactly what the preprocessor wanted for this arch, whatever the #if around it.
+  const std::vector<const char*> flags = {arch_flag.c_str(), "--std=c++17",        "--fmad=false",
+                                          "--ftz=false",     "--prec-div=true",    "--prec-sqrt=true",
+                                          "-lineinfo",       "--ptxas-options=-v", "--no-source-include"};
+  // NVRTC does not say what it includes. So it is given nothing at first and asked again with each header it
+  // stops at (about 15 ms a round): what it ends with is exactly what the preprocessor wanted for this arch,
+  // whatever the #if around it.
   for (;;) {
     const Program program = create_program(source, headers);
-    const nvrtcResult result = nvrtcCompileProgram(program.get(), static_cast<int>(flags.size()), flags.data());
+    const nvrtcResult result =
+        nvrtcCompileProgram(program.get(), static_cast<int>(flags.size()), flags.data());
     const std::string log = program_log(program);
     if (result == NVRTC_SUCCESS) {
       read_log(log, compiled);
@@ -131,10 +136,12 @@ Compiled compile(const Source& source, const std::string& arch, Headers headers)
       return compiled;
     }
     const std::optional<std::string> missing = missing_header(log);
-    std::optional<std::string> text = missing && !headers.contains(*missing) ? read_text(source.root / *missing) : std::nullopt;
+    std::optional<std::string> text =
+        missing && !headers.contains(*missing) ? read_text(source.root / *missing) : std::nullopt;
     if (!text) {
       read_log(log, compiled);
-      if (compiled.diagnostics.empty()) compiled.diagnostics = std::string(nvrtcGetErrorString(result)) + "\n";
+      if (compiled.diagnostics.empty())
+        compiled.diagnostics = std::string(nvrtcGetErrorString(result)) + "\n";
       throw Error(source.name + " does not compile for " + arch + ":\n" + compiled.diagnostics);
     }
     headers.emplace(*missing, std::move(*text));

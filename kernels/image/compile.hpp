@@ -28,15 +28,16 @@ struct Spill {
 struct Compiled {
   std::string arch;
   bool ptx = false;
-  std::vector<std::byte> code;         ///< a cubin, or PTX that ends with NUL
+  std::vector<std::byte> code;          ///< a cubin, or PTX that ends with NUL
   std::map<std::string, Spill> spills;  ///< of every kernel that spills; always empty for PTX
-  std::string diagnostics;             ///< what the compiler had to say: warnings, never empty lines
-  Headers headers;                     ///< what it read, transitively
+  std::string diagnostics;              ///< what the compiler had to say: warnings, never empty lines
+  Headers headers;                      ///< what it read, transitively
 };
 
-/// Compiles for an arch: "sm_52" (a cubin) or "compute_52" (PTX). Contraction is off and division and square root are the IEEE ones, so that
-/// a kernel gives the same bits as on the SIMT device. Headers that are already known spare a round. Throws Error with the compiler's own
-/// message, "kernels/rms_norm.cu(12): error: ..." when the source does not compile, and on an arch that NVRTC does not know.
+/// Compiles for an arch: "sm_52" (a cubin) or "compute_52" (PTX). Contraction is off and division and square
+/// root are the IEEE ones, so that a kernel gives the same bits as on the SIMT device. Headers that are
+/// already known spare a round. Throws Error with the compiler's own message, "kernels/rms_norm.cu(12):
+/// error: ..." when the source does not compile, and on an arch that NVRTC does not know.
 Compiled compile(const Source& source, const std::string& arch, Headers headers = {});
 
 }  // namespace m40llm::image

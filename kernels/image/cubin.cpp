@@ -25,7 +25,8 @@ constexpr unsigned kFunction = 2;
 // st_other of a __global__ function; device functions do not have it.
 constexpr unsigned kEntry = 0x10;
 
-// .nv.info is a list of records: format, attribute, 16 bits. Only of format 4 are the 16 bits the length of a payload that follows.
+// .nv.info is a list of records: format, attribute, 16 bits. Only of format 4 are the 16 bits the length of a
+// payload that follows.
 constexpr unsigned kSizedValue = 4;
 constexpr unsigned kFrameSize = 0x11;      // payload: symbol index, bytes
 constexpr unsigned kRegisterCount = 0x2f;  // payload: symbol index, registers
@@ -39,7 +40,8 @@ constexpr int kReservedBytes = 1024;
 template <std::unsigned_integral Word>
 Word read(Bytes bytes, std::uint64_t offset, const char* what) {
   if (offset > bytes.size() || bytes.size() - offset < sizeof(Word)) {
-    fail(std::string(what) + " at byte " + std::to_string(offset) + " is past the end (" + std::to_string(bytes.size()) + " bytes)");
+    fail(std::string(what) + " at byte " + std::to_string(offset) + " is past the end (" +
+         std::to_string(bytes.size()) + " bytes)");
   }
   Word word;
   std::memcpy(&word, bytes.data() + offset, sizeof(Word));
@@ -92,12 +94,20 @@ std::vector<Section> read_sections(Bytes file) {
   const auto entry_size = read<std::uint16_t>(file, 58, "the header");
   const auto count = read<std::uint16_t>(file, 60, "the header");
   const auto names = read<std::uint16_t>(file, 62, "the header");
-  if (entry_size != kSectionHeaderSize) fail("section headers of " + std::to_string(entry_size) + " bytes, expected 64");
-  if (table > file.size() || (file.size() - table) / kSectionHeaderSize < count) fail("section headers past the end");
+  if (entry_size != kSectionHeaderSize)
+    fail("section headers of " + std::to_string(entry_size) + " bytes, expected 64");
+  if (table > file.size() || (file.size() - table) / kSectionHeaderSize < count)
+    fail("section headers past the end");
+  // The segments stand last. They are for the loader; that they are there says that the file is whole.
+  const auto segments = read<std::uint64_t>(file, 32, "the header");
+  const std::uint64_t segments_size = std::uint64_t{read<std::uint16_t>(file, 54, "the header")} *
+                                      read<std::uint16_t>(file, 56, "the header");
+  if (segments > file.size() || file.size() - segments < segments_size) fail("program headers past the end");
   if (names >= count) fail("no section of section names");
 
   std::vector<Section> sections;
-  for (std::uint64_t i = 0; i < count; ++i) sections.push_back(read_section(file, table + i * kSectionHeaderSize));
+  for (std::uint64_t i = 0; i < count; ++i)
+    sections.push_back(read_section(file, table + i * kSectionHeaderSize));
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto name = read<std::uint32_t>(file, table + i * kSectionHeaderSize, "a section's name");
     sections[i].name = read_string(sections[names].data, name);
@@ -119,7 +129,8 @@ std::vector<Entry> read_entries(const std::vector<Section>& sections) {
   const auto table = std::ranges::find(sections, kSymbolTable, &Section::type);
   if (table == sections.end()) fail("no symbol table");
   if (table->link >= sections.size()) fail("the symbol table has no names");
-  if (table->data.size() % kSymbolSize != 0) fail("a symbol table of " + std::to_string(table->data.size()) + " bytes");
+  if (table->data.size() % kSymbolSize != 0)
+    fail("a symbol table of " + std::to_string(table->data.size()) + " bytes");
   std::vector<Entry> entries;
   for (std::uint64_t i = 0; i < table->data.size() / kSymbolSize; ++i) {
     const auto info = read<std::uint8_t>(table->data, i * kSymbolSize + 4, "a symbol");
@@ -138,7 +149,8 @@ void read_info(Bytes info, std::vector<Entry>& entries) {
   while (at < info.size()) {
     const auto format = read<std::uint8_t>(info, at, "a .nv.info record");
     const auto attribute = read<std::uint8_t>(info, at + 1, "a .nv.info record");
-    const std::uint64_t size = format == kSizedValue ? read<std::uint16_t>(info, at + 2, "a .nv.info record") : 0;
+    const std::uint64_t size =
+        format == kSizedValue ? read<std::uint16_t>(info, at + 2, "a .nv.info record") : 0;
     at += 4;
     if (attribute == kFrameSize || attribute == kRegisterCount) {
       if (size != 8) fail("a .nv.info record of " + std::to_string(size) + " bytes, expected 8");
@@ -146,8 +158,10 @@ void read_info(Bytes info, std::vector<Entry>& entries) {
       const auto value = read<std::uint32_t>(info, at + 4, "a .nv.info record");
       // Records of device functions that were not inlined name other symbols.
       const auto entry = std::ranges::find(entries, symbol, &Entry::symbol);
-      if (entry != entries.end() && attribute == kFrameSize) entry->kernel.frame_bytes = to_int(value, "a frame");
-      if (entry != entries.end() && attribute == kRegisterCount) entry->kernel.registers = to_int(value, "registers");
+      if (entry != entries.end() && attribute == kFrameSize)
+        entry->kernel.frame_bytes = to_int(value, "a frame");
+      if (entry != entries.end() && attribute == kRegisterCount)
+        entry->kernel.registers = to_int(value, "registers");
     }
     at += size;
   }
@@ -168,7 +182,8 @@ std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes) {
     const Section* shared = find_section(sections, ".nv.shared." + entry.kernel.name);
     if (shared != nullptr) {
       const int bytes = to_int(shared->size, "shared memory");
-      if (bytes < reserved) fail("shared memory of " + std::to_string(bytes) + " bytes, less than is reserved");
+      if (bytes < reserved)
+        fail("shared memory of " + std::to_string(bytes) + " bytes, less than is reserved");
       entry.kernel.static_shared_bytes = bytes - reserved;
     }
     if (entry.kernel.registers == 0) fail("kernel '" + entry.kernel.name + "' has no count of registers");

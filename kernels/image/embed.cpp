@@ -33,7 +33,8 @@ std::string escaped(const std::string& text) {
 }
 
 std::string identifier(std::string text) {
-  std::ranges::replace_if(text, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return text;
 }
 
@@ -57,7 +58,8 @@ std::uint64_t hash_source(const Source& source, const Headers& headers) {
   return XXH3_64bits(all.data(), all.size());
 }
 
-std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash, std::span<const ImageFile> images) {
+std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash,
+                      std::span<const ImageFile> images) {
   std::string symbols;
   std::string tables;
   std::string rows;
@@ -66,20 +68,23 @@ std::string embedding(const std::string& stem, const Source& source, std::uint64
     const std::string symbol = "m40llm_image_" + name;
     const std::string size = std::to_string(image.code.size());
     const std::string hash = hex(XXH3_64bits(image.code.data(), image.code.size()));
-    // The path is a literal of the assembler inside one of C++. The hash stands in the text, so that the text, and with it the object file, changes when the machine code does.
-    symbols += "__asm__(\".pushsection .rodata\\n.balign 64\\n.globl " + symbol + "\\n.hidden " + symbol + "\\n" + symbol +
-               ":\\n.incbin \\\"" + escaped(escaped(image.path.string())) + "\\\"\\n.popsection\\n\");\n" +
-               "extern \"C\" const std::byte " + symbol + "[" + size + "];\n";
+    // The path is a literal of the assembler inside one of C++. The hash stands in the text, so that the
+    // text, and with it the object file, changes when the machine code does.
+    symbols += "__asm__(\".pushsection .rodata\\n.balign 64\\n.globl " + symbol + "\\n.hidden " + symbol +
+               "\\n" + symbol + ":\\n.incbin \\\"" + escaped(escaped(image.path.string())) +
+               "\\\"\\n.popsection\\n\");\n" + "extern \"C\" const std::byte " + symbol + "[" + size + "];\n";
     tables += "constexpr KernelResources kernels_" + name + "[] = {\n";
     for (const KernelRow& row : image.kernels) tables += kernel_row(row);
     tables += "};\n";
-    rows += "    {\"" + stem + "\", \"" + image.arch + "\", " + (image.ptx ? "true" : "false") + ", " + hash + "u, {" + symbol + ", " +
-            size + "}, kernels_" + name + "},\n";
+    rows += "    {\"" + stem + "\", \"" + image.arch + "\", " + (image.ptx ? "true" : "false") + ", " + hash +
+            "u, {" + symbol + ", " + size + "}, kernels_" + name + "},\n";
   }
-  return "// Made by m40llm-nvrtc from " + source.name + ".\n#include \"engine/device/image_table.hpp\"\n\n" + symbols +
-         "\nnamespace m40llm {\nnamespace {\n" + tables + "constinit const Image images_" + identifier(stem) + "[] = {\n" + rows +
-         "};\n}  // namespace\n\nextern const EmbeddedSource embedded_" + identifier(stem) + ";\nconstinit const EmbeddedSource embedded_" +
-         identifier(stem) + "{\"" + stem + "\", " + hex(source_hash) + "u, images_" + identifier(stem) + "};\n\n}  // namespace m40llm\n";
+  return "// Made by m40llm-nvrtc from " + source.name + ".\n#include \"engine/device/image_table.hpp\"\n\n" +
+         symbols + "\nnamespace m40llm {\nnamespace {\n" + tables + "constinit const Image images_" +
+         identifier(stem) + "[] = {\n" + rows +
+         "};\n}  // namespace\n\nextern const EmbeddedSource embedded_" + identifier(stem) +
+         ";\nconstinit const EmbeddedSource embedded_" + identifier(stem) + "{\"" + stem + "\", " +
+         hex(source_hash) + "u, images_" + identifier(stem) + "};\n\n}  // namespace m40llm\n";
 }
 
 std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files) {
@@ -101,7 +106,8 @@ void write_if_changed(const std::filesystem::path& path, std::span<const std::by
   {
     std::ifstream old(path, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(old), {}};
-    if (old && text.size() == bytes.size() && std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(bytes.data()))) {
+    if (old && text.size() == bytes.size() &&
+        std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(bytes.data()))) {
       return;
     }
   }
@@ -115,7 +121,8 @@ void write_if_changed(const std::filesystem::path& path, std::span<const std::by
   if (!file || failure) {
     std::error_code ignored;
     std::filesystem::remove(part, ignored);
-    throw Error("cannot write " + path.string() + ": " + (failure ? failure.message() : std::strerror(errno)));
+    throw Error("cannot write " + path.string() + ": " +
+                (failure ? failure.message() : std::strerror(errno)));
   }
 }
 

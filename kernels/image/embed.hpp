@@ -28,17 +28,19 @@ struct ImageFile {
   std::vector<KernelRow> kernels;
 };
 
-/// XXH3-64 of the source and the headers, each with its name and sorted by it: what a kernel's output depends on.
+/// XXH3-64 of the source and the headers, each with its name and sorted by it: what a kernel's output depends
+/// on.
 std::uint64_t hash_source(const Source& source, const Headers& headers);
 
 /// The C++ text that embeds the images of one source: it defines m40llm::embedded_<stem>.
-std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash, std::span<const ImageFile> images);
+std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash,
+                      std::span<const ImageFile> images);
 
 /// A Makefile rule: target depends on files.
 std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files);
 
-/// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that holds the same alone, so
-/// that nothing that depends on it is rebuilt. Throws Error when it cannot.
+/// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that
+/// holds the same alone, so that nothing that depends on it is rebuilt. Throws Error when it cannot.
 void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 }  // namespace m40llm::image

@@ -1,5 +1,5 @@
-// m40llm-nvrtc: compiles one kernels/*.cu for every arch asked for and writes the machine code, the C++ file that embeds it and the
-// list of headers it read. Run by the build (scripts/cmake/CudaImages.cmake).
+// m40llm-nvrtc: compiles one kernels/*.cu for every arch asked for and writes the machine code, the C++ file
+// that embeds it and the list of headers it read. Run by the build (scripts/cmake/CudaImages.cmake).
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -23,7 +23,8 @@ constexpr const char* kUsage =
     "  DIR      gets SOURCE.<arch>.cubin or .ptx and SOURCE.images.cpp\n"
     "  FILE     gets the Makefile rule of all that was read\n";
 
-// The arch every kernel has to fit, and what it gives a block and a thread (CUDA C++ Programming Guide, Compute Capabilities).
+// The arch every kernel has to fit, and what it gives a block and a thread (CUDA C++ Programming Guide,
+// Compute Capabilities).
 constexpr const char* kLeastArch = "sm_52";
 constexpr int kMaxSharedBytes = 48 * 1024;
 constexpr int kMaxRegisters = 255;
@@ -41,7 +42,8 @@ Options parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     if (!flag.starts_with("--")) {
-      if (!options.source.empty()) throw UsageError("two sources: " + options.source.string() + " and " + flag);
+      if (!options.source.empty())
+        throw UsageError("two sources: " + options.source.string() + " and " + flag);
       options.source = flag;
       continue;
     }
@@ -65,7 +67,8 @@ Options parse(int argc, char** argv) {
   for (std::filesystem::path* path : {&options.root, &options.out, &options.depfile, &options.source}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
   }
-  if (options.archs.empty() || options.root.empty() || options.out.empty() || options.depfile.empty() || options.source.empty()) {
+  if (options.archs.empty() || options.root.empty() || options.out.empty() || options.depfile.empty() ||
+      options.source.empty()) {
     throw UsageError("--arch, --include, --out, --depfile and a source are all needed");
   }
   return options;
@@ -73,22 +76,24 @@ Options parse(int argc, char** argv) {
 
 Source read_source(const Options& options) {
   std::ifstream file(options.source, std::ios::binary);
-  if (!file || std::filesystem::is_directory(options.source)) throw Error("cannot read " + options.source.string());
+  if (!file || std::filesystem::is_directory(options.source))
+    throw Error("cannot read " + options.source.string());
   const std::filesystem::path name = std::filesystem::relative(options.source, options.root);
   const bool outside = name.empty() || *name.begin() == "..";
-  return {outside ? options.source.filename().string() : name.string(), std::string(std::istreambuf_iterator<char>(file), {}),
-          options.root};
+  return {outside ? options.source.filename().string() : name.string(),
+          std::string(std::istreambuf_iterator<char>(file), {}), options.root};
 }
 
-/// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared memory, and the message then
-/// stands by itself. Then the others side by side.
+/// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared
+/// memory, and the message then stands by itself. Then the others side by side.
 std::vector<Compiled> compile_all(const Source& source, std::vector<std::string> archs) {
   std::ranges::stable_partition(archs, [](const std::string& arch) { return arch == kLeastArch; });
   std::vector<Compiled> compiled;
   compiled.push_back(compile(source, archs.front()));
   std::vector<std::future<Compiled>> others;
   for (std::size_t i = 1; i < archs.size(); ++i) {
-    others.push_back(std::async(std::launch::async, [&, i] { return compile(source, archs[i], compiled.front().headers); }));
+    others.push_back(std::async(std::launch::async,
+                                [&, i] { return compile(source, archs[i], compiled.front().headers); }));
   }
   for (std::future<Compiled>& other : others) compiled.push_back(other.get());
   return compiled;
@@ -115,7 +120,9 @@ std::vector<KernelRow> kernel_rows(const Compiled& compiled) {
   std::vector<KernelRow> rows;
   for (const CubinKernel& kernel : compiled.ptx ? ptx_kernels(compiled.code) : read_cubin(compiled.code)) {
     const auto spill = compiled.spills.find(kernel.name);
-    rows.push_back({kernel, spill == compiled.spills.end() ? 0 : spill->second.stores_bytes + spill->second.loads_bytes});
+    rows.push_back({kernel, spill == compiled.spills.end()
+                                ? 0
+                                : spill->second.stores_bytes + spill->second.loads_bytes});
   }
   return rows;
 }
@@ -130,19 +137,21 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
     const std::string who = source.name + ": error: kernel '" + kernel.name + "' on " + compiled.arch + " ";
     if (row.spill_bytes > 0) {
       const Spill& spill = compiled.spills.at(kernel.name);
-      text += who + "spills: " + std::to_string(spill.stores_bytes) + " bytes of stores and " + std::to_string(spill.loads_bytes) +
-              " of loads a thread at " + std::to_string(kernel.registers) + " registers\n";
+      text += who + "spills: " + std::to_string(spill.stores_bytes) + " bytes of stores and " +
+              std::to_string(spill.loads_bytes) + " of loads a thread at " +
+              std::to_string(kernel.registers) + " registers\n";
     } else if (kernel.frame_bytes > 0) {
       text += who + "keeps " + std::to_string(kernel.frame_bytes) +
-              " bytes a thread in local memory: an array with an index that is not known when compiling, or a call\n";
+              " bytes a thread in local memory: an array with an index that is not known when compiling, or "
+              "a call\n";
     }
     if (kernel.static_shared_bytes > kMaxSharedBytes) {
-      text += who + "has " + std::to_string(kernel.static_shared_bytes) + " bytes of shared memory, at most " +
-              std::to_string(kMaxSharedBytes) + " fit\n";
+      text += who + "has " + std::to_string(kernel.static_shared_bytes) +
+              " bytes of shared memory, at most " + std::to_string(kMaxSharedBytes) + " fit\n";
     }
     if (kernel.registers > kMaxRegisters) {
-      text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " + std::to_string(kMaxRegisters) +
-              " fit\n";
+      text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " +
+              std::to_string(kMaxRegisters) + " fit\n";
     }
   }
   return text;
@@ -150,8 +159,8 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
 
 void run(const Options& options) {
   const Source source = read_source(options);
-  // NVRTC writes the current folder before the source's name into the machine code, whose hash would then say where it was built. In the
-  // root folder the code names "/kernels/rms_norm.cu" wherever the checkout lies.
+  // NVRTC writes the current folder before the source's name into the machine code, whose hash would then say
+  // where it was built. In the root folder the code names "/kernels/rms_norm.cu" wherever the checkout lies.
   std::filesystem::current_path("/");
   const std::vector<Compiled> all = compile_all(source, options.archs);
   const std::string stem = options.source.stem().string();

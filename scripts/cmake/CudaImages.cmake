@@ -1,8 +1,11 @@
 # m40llm_add_images(<target> SOURCES <a.cu> ... ARCHS <sm_52> <compute_52> ... [ROOT <dir>])
 #
 # A static library with the machine code of kernel files for every arch asked for: what engine/device/image.cpp serves. Each file is
-# compiled by the target m40llm-nvrtc when it, or a header it includes, has changed. Include paths start at ROOT (default: the
-# project's root). Needs the Ninja generator (or Makefiles) for the dependency files, and Nvrtc_VERSION.
+# compiled by the target m40llm-nvrtc when it, or a header it includes, has changed. sm_52 is always among the archs: it is what the
+# kernels are checked against. Include paths start at ROOT (default: the project's root). Needs a generator that reads dependency files:
+# Ninja or Makefiles.
+find_package(Nvrtc REQUIRED)
+
 function(m40llm_add_images target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "ROOT" "SOURCES;ARCHS")
   if(NOT arg_SOURCES OR NOT arg_ARCHS OR arg_UNPARSED_ARGUMENTS)
@@ -11,6 +14,9 @@ function(m40llm_add_images target)
   if(NOT arg_ROOT)
     set(arg_ROOT "${PROJECT_SOURCE_DIR}")
   endif()
+
+  list(PREPEND arg_ARCHS sm_52)
+  list(REMOVE_DUPLICATES arg_ARCHS)
 
   set(out "${CMAKE_CURRENT_BINARY_DIR}/${target}")
   set(arch_flags "")

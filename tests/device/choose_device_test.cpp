@@ -47,10 +47,11 @@ TEST(RunsOn, FollowsTheRulesOfBinariesAndPtx) {
   EXPECT_FALSE(cuda::runs_on("sm_52xy", kM40));
 }
 
-constexpr std::array<Image, 4> kImages = {Image{.source = "a", .arch = "compute_52", .ptx = true, .hash = 0, .data = {}, .kernels = {}},
-                                          Image{.source = "a", .arch = "sm_52", .ptx = false, .hash = 0, .data = {}, .kernels = {}},
-                                          Image{.source = "b", .arch = "sm_52", .ptx = false, .hash = 0, .data = {}, .kernels = {}},
-                                          Image{.source = "a", .arch = "sm_90", .ptx = false, .hash = 0, .data = {}, .kernels = {}}};
+constexpr std::array<Image, 4> kImages = {
+    Image{.source = "a", .arch = "compute_52", .ptx = true, .hash = 0, .data = {}, .kernels = {}},
+    Image{.source = "a", .arch = "sm_52", .ptx = false, .hash = 0, .data = {}, .kernels = {}},
+    Image{.source = "b", .arch = "sm_52", .ptx = false, .hash = 0, .data = {}, .kernels = {}},
+    Image{.source = "a", .arch = "sm_90", .ptx = false, .hash = 0, .data = {}, .kernels = {}}};
 
 TEST(ChooseImage, TakesMachineCodeBeforePtx) {
   EXPECT_EQ(cuda::choose_image(kImages, "auto", kM40), "sm_52");
@@ -63,11 +64,14 @@ TEST(ChooseImage, SaysWhyAnImageCannotBe) {
   const auto message = [](const std::string& wanted, const Gpu& gpu) {
     return message_of([&] { cuda::choose_image(kImages, wanted, gpu); });
   };
-  EXPECT_EQ(message("sm_52", kHopper),
-            "image 'sm_52' does not run on NVIDIA H200 (sm_90): machine code runs on the GPUs it was made for");
-  EXPECT_EQ(message("compute_52", kKepler), "image 'compute_52' does not run on Tesla K40 (sm_35): the GPU is older than the image");
+  EXPECT_EQ(
+      message("sm_52", kHopper),
+      "image 'sm_52' does not run on NVIDIA H200 (sm_90): machine code runs on the GPUs it was made for");
+  EXPECT_EQ(message("compute_52", kKepler),
+            "image 'compute_52' does not run on Tesla K40 (sm_35): the GPU is older than the image");
   EXPECT_EQ(message("sm_86", kHopper), "no image 'sm_86' in this build; it has compute_52, sm_52, sm_90");
-  EXPECT_EQ(message("auto", kKepler), "no image of this build runs on Tesla K40 (sm_35); it has compute_52, sm_52, sm_90");
+  EXPECT_EQ(message("auto", kKepler),
+            "no image of this build runs on Tesla K40 (sm_35); it has compute_52, sm_52, sm_90");
 }
 
 TEST(Images, EveryKernelIsThereForEveryArch) {
@@ -106,9 +110,19 @@ TEST(OpenDevice, RefusesTheSimtDeviceWhereAGpuWasAskedFor) {
 }
 
 TEST(Describe, SaysDeviceAndImageInOneLine) {
-  DeviceInfo info{.kind = DeviceKind::cuda, .name = "NVIDIA H200", .arch = "sm_90", .image = "compute_52", .driver = "", .n_sms = 132};
+  DeviceInfo info{.kind = DeviceKind::cuda,
+                  .name = "NVIDIA H200",
+                  .arch = "sm_90",
+                  .image = "compute_52",
+                  .driver = "",
+                  .n_sms = 132};
   EXPECT_EQ(describe(info), "device: NVIDIA H200 (sm_90, 132 SMs), kernels compute_52");
-  info = {.kind = DeviceKind::simt, .name = "SIMT device on X", .arch = "simt", .image = "host", .driver = "", .n_sms = 2};
+  info = {.kind = DeviceKind::simt,
+          .name = "SIMT device on X",
+          .arch = "simt",
+          .image = "host",
+          .driver = "",
+          .n_sms = 2};
   EXPECT_EQ(describe(info), "device: SIMT device on X (2 threads), kernels host (no GPU: times are a CPU's)");
 }
 

@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "engine/error.hpp"
-#include "kernels/image/compile.hpp"
+#include "tests/device/kernel_project.hpp"
 
 namespace m40llm::image {
 namespace {
@@ -19,6 +20,10 @@ extern "C" __global__ void shares(const float* x, float* y) {
   __syncthreads();
   y[threadIdx.x] = row[299 - threadIdx.x];
 }
+)";
+
+// The tool refuses it for sm_52 and compiles it for other archs.
+constexpr const char* kLocal = R"(
 extern "C" __global__ void indexes(const float* x, const int* at, float* y) {
   float own[64];
   for (int i = 0; i < 64; i++) own[at[i]] = x[i];
@@ -26,23 +31,27 @@ extern "C" __global__ void indexes(const float* x, const int* at, float* y) {
 }
 )";
 
-std::vector<std::byte> compile_for(const std::string& arch) {
-  return compile({"kernels.cu", kKernels, "/nonexistent"}, arch).code;
+std::vector<std::byte> compile_for(const std::string& arch, const char* text = kKernels) {
+  const KernelProject project;
+  project.write("kernels/k.cu", text);
+  const Outcome outcome = project.compile("kernels/k.cu", "--arch " + arch);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  const std::string cubin = read_file(project.root() / ("out/k." + arch + ".cubin"));
+  const auto bytes = std::as_bytes(std::span(cubin));
+  return {bytes.begin(), bytes.end()};
 }
 
 class Cubin : public testing::TestWithParam<const char*> {};
 
 TEST_P(Cubin, HoldsWhatEachKernelNeeds) {
   const std::vector<CubinKernel> kernels = read_cubin(compile_for(GetParam()));
-  ASSERT_EQ(kernels.size(), 3u);
+  ASSERT_EQ(kernels.size(), 2u);
   EXPECT_EQ(kernels[0].name, "copies");
   EXPECT_EQ(kernels[0].static_shared_bytes, 0);
   EXPECT_EQ(kernels[0].frame_bytes, 0);
-  EXPECT_EQ(kernels[1].name, "indexes");
-  EXPECT_EQ(kernels[1].static_shared_bytes, 0);
-  EXPECT_EQ(kernels[1].frame_bytes, 64 * 4);
-  EXPECT_EQ(kernels[2].name, "shares");
-  EXPECT_EQ(kernels[2].static_shared_bytes, 300 * 4);
+  EXPECT_EQ(kernels[1].name, "shares");
+  EXPECT_EQ(kernels[1].static_shared_bytes, 300 * 4);
+  EXPECT_EQ(kernels[1].frame_bytes, 0);
   for (const CubinKernel& kernel : kernels) {
     EXPECT_GE(kernel.registers, 4) << kernel.name;
     EXPECT_LE(kernel.registers, 64) << kernel.name;
@@ -53,11 +62,19 @@ TEST_P(Cubin, HoldsWhatEachKernelNeeds) {
 INSTANTIATE_TEST_SUITE_P(Archs, Cubin, testing::Values("sm_52", "sm_75", "sm_90"),
                          [](const auto& info) { return info.param; });
 
+TEST(CubinReader, SeesLocalMemory) {
+  for (const char* arch : {"sm_75", "sm_90"}) {
+    const std::vector<CubinKernel> kernels = read_cubin(compile_for(arch, kLocal));
+    ASSERT_EQ(kernels.size(), 1u);
+    EXPECT_EQ(kernels[0].frame_bytes, 64 * 4) << arch;
+    EXPECT_EQ(kernels[0].static_shared_bytes, 0) << arch;
+  }
+}
+
 TEST(CubinReader, RefusesAFileCutOffAnywhere) {
   const std::vector<std::byte> cubin = compile_for("sm_52");
   const std::span<const std::byte> bytes = cubin;
   ASSERT_NO_THROW(read_cubin(bytes));
-  // The last bytes are code, which is not read; the section headers say how far it reaches.
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     // Of the very size, so that a sanitizer sees a read past the end.
     const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));

@@ -22,7 +22,9 @@ class MemoryOnly final : public Device {
   std::set<void*> live;
 
  private:
-  void* allocate_raw(std::size_t bytes, const std::string&) override { return *live.insert(std::malloc(bytes)).first; }
+  void* allocate_raw(std::size_t bytes, const std::string&) override {
+    return *live.insert(std::malloc(bytes)).first;
+  }
   void release_raw(void* pointer) noexcept override {
     EXPECT_EQ(live.erase(pointer), 1u);
     std::free(pointer);

@@ -12,9 +12,11 @@ namespace {
 
 std::string log_text;
 int alive = 0;
+int retained = 0;
 std::map<void*, std::size_t> device_memory;
 std::map<std::string, std::string> function_names;
-void* current_context = nullptr;
+void* primary_context = nullptr;
+thread_local void* current_context = nullptr;
 
 constexpr int kOutOfMemory = 2;
 constexpr int kNoDevice = 100;
@@ -46,7 +48,9 @@ std::vector<std::string> gpus() {
   return all;
 }
 
-std::size_t memory_total() { return std::strtoull(variable("FAKE_CUDA_MEMORY", "1048576").c_str(), nullptr, 10); }
+std::size_t memory_total() {
+  return std::strtoull(variable("FAKE_CUDA_MEMORY", "1048576").c_str(), nullptr, 10);
+}
 
 std::size_t memory_free() {
   std::size_t used = 0;
@@ -94,7 +98,9 @@ int cuGetErrorName(int error, const char** name) {
 }
 int cuGetErrorString(int, const char** text) { return *text = "as ordered", 0; }
 
-int cuDeviceGetCount(int* count) { return *count = static_cast<int>(gpus().size()), asked("cuDeviceGetCount"); }
+int cuDeviceGetCount(int* count) {
+  return *count = static_cast<int>(gpus().size()), asked("cuDeviceGetCount");
+}
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, asked("cuDeviceGet"); }
 int cuDeviceGetName(char* name, int size, int device) {
   std::snprintf(name, static_cast<std::size_t>(size), "Fake %d", device);
@@ -102,31 +108,37 @@ int cuDeviceGetName(char* name, int size, int device) {
 }
 int cuDeviceGetAttribute(int* value, int attribute, int device) {
   const std::string capability = gpus().at(static_cast<std::size_t>(device));
-  const std::map<int, int> values = {{16, 24},        {32, 1},          {36, 3004000}, {37, 384}, {38, 3 << 20},
-                                     {75, capability[0] - '0'}, {76, capability[2] - '0'}};
+  const std::map<int, int> values = {{16, 24},
+                                     {32, 1},
+                                     {36, 3004000},
+                                     {37, 384},
+                                     {38, 3 << 20},
+                                     {75, capability[0] - '0'},
+                                     {76, capability[2] - '0'}};
   return *value = values.at(attribute), asked("cuDeviceGetAttribute");
 }
-int cuDeviceTotalMem_v2(std::size_t* bytes, int) { return *bytes = memory_total(), asked("cuDeviceTotalMem"); }
+int cuDeviceTotalMem_v2(std::size_t* bytes, int) {
+  return *bytes = memory_total(), asked("cuDeviceTotalMem");
+}
 int cuDeviceGetPCIBusId(char* text, int size, int) {
   std::snprintf(text, static_cast<std::size_t>(size), "0000:00:00.0");
   return asked("cuDeviceGetPCIBusId");
 }
 
 int cuDevicePrimaryCtxRetain(void** context, int) {
-  const int ordered = asked("cuDevicePrimaryCtxRetain");
-  return ordered != 0 ? ordered : make(context);
+  if (const int ordered = asked("cuDevicePrimaryCtxRetain"); ordered != 0) return ordered;
+  if (retained++ == 0) make(&primary_context);
+  *context = primary_context;
+  return 0;
 }
-int cuDevicePrimaryCtxRelease_v2(int) {
-  void* const context = current_context;
-  current_context = nullptr;
-  return destroy(context);
-}
+int cuDevicePrimaryCtxRelease_v2(int) { return --retained > 0 ? 0 : destroy(primary_context); }
 int cuCtxSetCurrent(void* context) { return current_context = context, 0; }
 
 int cuModuleLoadDataEx(void** module, const void* image, unsigned n_options, int* options, void** values) {
   const auto* text = static_cast<const char*>(image);
-  const int ordered = asked_in_context("cuModuleLoadDataEx", std::memcmp(text, "\x7f"
-                                                                               "ELF",
+  const int ordered = asked_in_context("cuModuleLoadDataEx", std::memcmp(text,
+                                                                         "\x7f"
+                                                                         "ELF",
                                                                          4) == 0
                                                                  ? "cubin"
                                                                  : "ptx");
@@ -148,13 +160,13 @@ int cuFuncGetAttribute(int* value, int attribute, void*) {
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void*, int, std::size_t) {
   return *blocks = 2, asked_in_context("cuOccupancyMaxActiveBlocksPerMultiprocessor");
 }
-int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned shared, void*,
-                   void** params, void**) {
+int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void*, void** params, void**) {
   int first = 0;
   std::memcpy(&first, params[0], sizeof first);
   std::ostringstream detail;
-  detail << *static_cast<std::string*>(function) << " grid " << x << " " << y << " " << z << " block " << bx << " " << by << " " << bz
-         << " shared " << shared << " param " << first;
+  detail << *static_cast<std::string*>(function) << " grid " << x << " " << y << " " << z << " block " << bx
+         << " " << by << " " << bz << " shared " << shared << " param " << first;
   return asked_in_context("cuLaunchKernel", detail.str());
 }
 
@@ -211,6 +223,8 @@ int cuEventCreate(void** event, unsigned) {
 }
 int cuEventRecord(void*, void*) { return asked_in_context("cuEventRecord"); }
 int cuEventSynchronize(void*) { return asked_in_context("cuEventSynchronize"); }
-int cuEventElapsedTime(float* ms, void*, void*) { return *ms = 0.25f, asked_in_context("cuEventElapsedTime"); }
+int cuEventElapsedTime(float* ms, void*, void*) {
+  return *ms = 0.25f, asked_in_context("cuEventElapsedTime");
+}
 int cuEventDestroy_v2(void* event) { return destroy(event); }
 }

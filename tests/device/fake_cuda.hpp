@@ -1,8 +1,8 @@
 #pragma once
 #include <string>
 
-/// A libcuda.so.1 for tests. Device memory is host memory, streams are done at once, no kernel runs. It takes its orders from the
-/// environment at every call:
+/// A libcuda.so.1 for tests. Device memory is host memory, streams are done at once, no kernel runs. It takes
+/// its orders from the environment at every call:
 ///   FAKE_CUDA_GPUS    compute capabilities, "9.0,5.2" (default "9.0"); empty: cuInit finds no device
 ///   FAKE_CUDA_MEMORY  bytes a GPU has (default 1048576)
 ///   FAKE_CUDA_FAIL    a call and the error it returns, "cuLaunchKernel=700"

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <sstream>
 #include <string>
 
 #include "engine/device/buffer.hpp"
@@ -11,7 +12,8 @@
 #include "engine/error.hpp"
 #include "tests/device/fake_cuda.hpp"
 
-/// How the CUDA device calls the driver and what it makes of the driver's errors: on the driver of fake_cuda.hpp alone.
+/// How the CUDA device calls the driver and what it makes of the driver's errors: on the driver of
+/// fake_cuda.hpp alone.
 namespace m40llm {
 namespace {
 
@@ -23,8 +25,10 @@ class FakeDriver : public testing::Test {
  protected:
   void SetUp() override {
     library_ = dlopen("libcuda.so.1", RTLD_NOW);
-    if (library_ == nullptr || dlsym(library_, "fake_cuda_log") == nullptr) GTEST_SKIP() << "not on the driver for tests";
-    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "FAKE_CUDA_MEMORY", "M40LLM_REQUIRE_SM52"}) unsetenv(name);
+    if (library_ == nullptr || dlsym(library_, "fake_cuda_log") == nullptr)
+      GTEST_SKIP() << "not on the driver for tests";
+    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "FAKE_CUDA_MEMORY", "M40LLM_REQUIRE_SM52"})
+      unsetenv(name);
     reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
   }
   void TearDown() override { unsetenv("FAKE_CUDA_FAIL"); }
@@ -54,13 +58,15 @@ TEST_F(FakeDriver, TakesTheM40FirstThenTheFirst) {
   EXPECT_EQ(open_device({})->info().image, "sm_52");
   EXPECT_EQ(open_device({.device = "cuda:2"})->info().arch, "sm_80");
   EXPECT_EQ(open_device({.device = "cuda:2"})->info().image, "compute_52");
-  EXPECT_EQ(message_of([] { open_device({.device = "cuda:3"}); }), "no device cuda:3: there are 3 GPUs, from cuda:0 on");
+  EXPECT_EQ(message_of([] { open_device({.device = "cuda:3"}); }),
+            "no device cuda:3: there are 3 GPUs, from cuda:0 on");
   setenv("FAKE_CUDA_GPUS", "9.0,8.0", 1);
   EXPECT_EQ(open_device({})->info().name, "Fake 0");
 }
 
 TEST_F(FakeDriver, RefusesOtherGpusWhereTheM40IsRequired) {
-  EXPECT_EQ(message_of([] { open_device({.require_sm52 = true}); }), "a GPU of sm_52 is required, and Fake 0 is sm_90");
+  EXPECT_EQ(message_of([] { open_device({.require_sm52 = true}); }),
+            "a GPU of sm_52 is required, and Fake 0 is sm_90");
   setenv("M40LLM_REQUIRE_SM52", "1", 1);
   EXPECT_EQ(message_of([] { open_device({}); }), "a GPU of sm_52 is required, and Fake 0 is sm_90");
   setenv("FAKE_CUDA_GPUS", "9.0,5.2", 1);
@@ -87,8 +93,12 @@ TEST_F(FakeDriver, LoadsOnceAndLaunchesWithTheParameters) {
   EXPECT_NE(text.find("cuStreamCreate(non-blocking)"), std::string::npos);
   EXPECT_NE(text.find("cuModuleLoadDataEx(ptx)"), std::string::npos);
   EXPECT_EQ(text.find("cuModuleLoadDataEx"), text.rfind("cuModuleLoadDataEx"));
-  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 3 2 1 block 64 1 1 shared 128 param 41)"), std::string::npos) << text;
-  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 1 1 1 block 32 1 1 shared 0 param 42)"), std::string::npos) << text;
+  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 3 2 1 block 64 1 1 shared 128 param 41)"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("cuLaunchKernel(" + name + " grid 1 1 1 block 32 1 1 shared 0 param 42)"),
+            std::string::npos)
+      << text;
   EXPECT_EQ(device->counters().launches, 2u);
 }
 
@@ -100,18 +110,23 @@ TEST_F(FakeDriver, RefusesLaunchesThatCannotBe) {
     return message_of([&] { stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {}); });
   };
   for (const unsigned block : {0u, 1u, 33u, 1056u}) {
-    EXPECT_NE(message({.block = block}).find("a multiple of 32 threads, at most 1024"), std::string::npos) << block;
+    EXPECT_NE(message({.grid = {}, .block = block}).find("a multiple of 32 threads, at most 1024"),
+              std::string::npos)
+        << block;
   }
-  EXPECT_NE(message({.block = 544}).find("allow blocks of 512 threads"), std::string::npos);
-  EXPECT_NE(message({.shared_bytes = 49153}).find("more than the 49152 a block has"), std::string::npos);
+  EXPECT_NE(message({.grid = {}, .block = 544}).find("allow blocks of 512 threads"), std::string::npos);
+  EXPECT_NE(message({.grid = {}, .shared_bytes = 49153}).find("more than the 49152 a block has"),
+            std::string::npos);
   EXPECT_NE(message({.grid = {0}}).find("a grid is 1 to"), std::string::npos);
   EXPECT_NE(message({.grid = {1, 65536}}).find("a grid is 1 to"), std::string::npos);
   // 24 SMs with two blocks each.
   EXPECT_EQ(message({.grid = {48}, .resident = true}), "(no error)");
   EXPECT_EQ(message({.grid = {49}}), "(no error)");
   EXPECT_EQ(message({.grid = {7, 7}, .resident = true}),
-            "kernel '" + name + "' (grid 7x7, block 32, 0 bytes of shared memory): its blocks wait for each other, and only 48 are on the "
-            "device at once (2 on each of 24 SMs)");
+            "kernel '" + name +
+                "' (grid 7x7, block 32, 0 bytes of shared memory): its blocks wait for each other, and only "
+                "48 are on the "
+                "device at once (2 on each of 24 SMs)");
 }
 
 TEST_F(FakeDriver, CopiesSmallSourcesBeforeTheDriverReadsThem) {
@@ -141,15 +156,17 @@ TEST_F(FakeDriver, NamesTheCallAndTheError) {
 
   setenv("FAKE_CUDA_FAIL", "cuLaunchKernel=700", 1);
   message = message_of<DeviceFault>(launch);
-  EXPECT_EQ(message, "kernel '" + name + "' (grid 1x1, block 32, 0 bytes of shared memory): cuLaunchKernel: "
-                     "CUDA_ERROR_ILLEGAL_ADDRESS: as ordered");
+  EXPECT_EQ(message, "kernel '" + name +
+                         "' (grid 1x1, block 32, 0 bytes of shared memory): cuLaunchKernel: "
+                         "CUDA_ERROR_ILLEGAL_ADDRESS: as ordered");
   EXPECT_EQ(device->counters().launches, 0u);
 
   unsetenv("FAKE_CUDA_FAIL");
   launch();
   setenv("FAKE_CUDA_FAIL", "cuStreamSynchronize=700", 1);
   message = message_of<DeviceFault>([&] { stream->synchronize(); });
-  EXPECT_EQ(message, "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS: as ordered (last kernel launched: " + name + ")");
+  EXPECT_EQ(message, "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS: as ordered (last kernel launched: " +
+                         name + ")");
 
   setenv("FAKE_CUDA_FAIL", "cuMemAlloc=9999", 1);
   message = message_of<DeviceFault>([&] { device->allocate(64, "weights"); });

@@ -1,66 +1,28 @@
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <string>
 
+#include "tests/device/kernel_project.hpp"
+
 /// m40llm-nvrtc and m40llm_add_images, used as the build uses them, on projects made here.
+namespace m40llm {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int exit_code = -1;
-  std::string text;  ///< stdout and stderr
-};
-
-Outcome execute(const std::string& command) {
-  Outcome outcome;
-  std::FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> part{};
-  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
-    outcome.text.append(part.data(), got);
-  const int status = pclose(pipe);
-  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-/// An empty folder for one test; its name has a space, as a checkout's may.
 class NvrtcTool : public testing::Test {
  protected:
-  void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / ("m40llm nvrtc " + std::to_string(getpid()) +
-                                            testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(root_);
-    fs::create_directories(root_ / "kernels");
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(root_ / name, std::ios::binary) << text;
-  }
-
+  void write(const std::string& name, const std::string& text) const { project_.write(name, text); }
   Outcome compile(const std::string& source,
                   const std::string& archs = "--arch compute_52 --arch sm_52") const {
-    return execute("cd '" + root_.string() + "' && " + M40LLM_NVRTC_TOOL + " " + archs +
-                   " --include . --out out --depfile out/k.d " + source);
+    return project_.compile(source, archs);
   }
-
   /// Nothing was written, not even in part.
   bool nothing_left() const { return !fs::exists(root_ / "out") || fs::is_empty(root_ / "out"); }
 
-  fs::path root_;
+  KernelProject project_;
+  const fs::path& root_ = project_.root();
 };
 
 constexpr const char* kGood = "extern \"C\" __global__ void good(float* y) { y[threadIdx.x] = 1; }\n";
@@ -70,27 +32,24 @@ TEST_F(NvrtcTool, WritesAnImagePerArch) {
   const Outcome outcome = compile("kernels/k.cu", "--arch compute_52 --arch sm_52 --arch sm_90");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
   EXPECT_EQ(outcome.text, "");
-  EXPECT_EQ(read(root_ / "out/k.sm_52.cubin").substr(1, 3), "ELF");
-  EXPECT_EQ(read(root_ / "out/k.sm_90.cubin").substr(1, 3), "ELF");
-  const std::string ptx = read(root_ / "out/k.compute_52.ptx");
+  EXPECT_EQ(read_file(root_ / "out/k.sm_52.cubin").substr(1, 3), "ELF");
+  EXPECT_EQ(read_file(root_ / "out/k.sm_90.cubin").substr(1, 3), "ELF");
+  const std::string ptx = read_file(root_ / "out/k.compute_52.ptx");
   EXPECT_NE(ptx.find(".target sm_52"), std::string::npos);
   EXPECT_EQ(ptx.find('\0'), ptx.size() - 1);
-  EXPECT_NE(read(root_ / "out/k.images.cpp").find("\"good\""), std::string::npos);
+  EXPECT_NE(read_file(root_ / "out/k.images.cpp").find("\"good\""), std::string::npos);
 }
 
 TEST_F(NvrtcTool, MakesTheSameBytesInEveryFolder) {
   write("kernels/k.cu", kGood);
-  fs::create_directories(root_ / "elsewhere/kernels");
-  write("elsewhere/kernels/k.cu", kGood);
+  const KernelProject elsewhere;
+  elsewhere.write("kernels/k.cu", kGood);
+  ASSERT_NE(elsewhere.root(), root_);
   ASSERT_EQ(compile("kernels/k.cu").exit_code, 0);
-  const std::map<std::string, std::string> first = {{"cubin", read(root_ / "out/k.sm_52.cubin")},
-                                                    {"ptx", read(root_ / "out/k.compute_52.ptx")}};
-  root_ /= "elsewhere";
-  const Outcome outcome = compile("kernels/k.cu");
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
-  EXPECT_EQ(read(root_ / "out/k.sm_52.cubin"), first.at("cubin"));
-  EXPECT_EQ(read(root_ / "out/k.compute_52.ptx"), first.at("ptx"));
-  root_ = root_.parent_path();
+  ASSERT_EQ(elsewhere.compile("kernels/k.cu").exit_code, 0);
+  for (const char* file : {"out/k.sm_52.cubin", "out/k.compute_52.ptx"}) {
+    EXPECT_EQ(read_file(root_ / file), read_file(elsewhere.root() / file)) << file;
+  }
 }
 
 TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
@@ -102,7 +61,7 @@ TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
   write("kernels/host.hpp", "#error only on the host\n");
   const Outcome outcome = compile("kernels/k.cu");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
-  const std::string rule = read(root_ / "out/k.d");
+  const std::string rule = read_file(root_ / "out/k.d");
   for (const char* name : {"k.cu", "a.cuh", "b.h"})
     EXPECT_NE(rule.find(std::string("/kernels/") + name), std::string::npos) << name;
   EXPECT_EQ(rule.find("host.hpp"), std::string::npos) << rule;
@@ -111,7 +70,7 @@ TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
 TEST_F(NvrtcTool, HashesWhatTheCompilerSees) {
   const auto source_hash = [&] {
     EXPECT_EQ(compile("kernels/k.cu").exit_code, 0);
-    const std::string text = read(root_ / "out/k.images.cpp");
+    const std::string text = read_file(root_ / "out/k.images.cpp");
     const std::size_t at = text.find("embedded_k{\"k\", ");
     EXPECT_NE(at, std::string::npos);
     return text.substr(at, 34);
@@ -211,11 +170,9 @@ TEST_F(NvrtcTool, FindsNoHeaderOutsideTheProject) {
 }
 
 TEST_F(NvrtcTool, SaysWhatACommandLineLacks) {
-  EXPECT_EQ(execute(std::string(M40LLM_NVRTC_TOOL) + " --arch sm_52").exit_code, 2);
-  EXPECT_EQ(
-      execute(std::string(M40LLM_NVRTC_TOOL) + " --arch 52 --include . --out out --depfile d k.cu").exit_code,
-      2);
-  EXPECT_EQ(execute(std::string(M40LLM_NVRTC_TOOL) + " --frobnicate 1 k.cu").exit_code, 2);
+  EXPECT_EQ(execute(kNvrtcTool + " --arch sm_52").exit_code, 2);
+  EXPECT_EQ(execute(kNvrtcTool + " --arch 52 --include . --out out --depfile d k.cu").exit_code, 2);
+  EXPECT_EQ(execute(kNvrtcTool + " --frobnicate 1 k.cu").exit_code, 2);
   const Outcome missing = compile("kernels/missing.cu");
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_NE(missing.text.find("missing.cu"), std::string::npos);
@@ -227,34 +184,31 @@ TEST_F(NvrtcTool, TheBuildCompilesAgainWhatChangedAndNothingElse) {
   write("kernels/deep.h", "#pragma once\n");
   write("kernels/b.cu", "extern \"C\" __global__ void b(float* y) { y[threadIdx.x] = 2; }\n");
   write("kernels/unrelated.h", "#pragma once\n");
-  const std::string engine = M40LLM_ROOT;
-  write("CMakeLists.txt",
-        "cmake_minimum_required(VERSION 3.25)\nproject(images LANGUAGES CXX)\n"
-        "list(APPEND CMAKE_MODULE_PATH " M40LLM_CMAKE_MODULES
-        ")\ninclude(CudaImages)\n"
-        "include_directories(" +
-            engine +
-            ")\nset(Nvrtc_VERSION 1.2.3)\n"
-            "add_executable(m40llm-nvrtc IMPORTED)\n"
-            "set_target_properties(m40llm-nvrtc PROPERTIES IMPORTED_LOCATION " M40LLM_NVRTC_TOOL
-            ")\n"
-            "m40llm_add_images(images SOURCES kernels/a.cu kernels/b.cu ARCHS sm_52 compute_52)\n"
-            "add_executable(show show.cpp " +
-            engine +
-            "/engine/device/image.cpp)\n"
-            "target_compile_features(show PRIVATE cxx_std_20)\ntarget_link_libraries(show images)\n");
-  write("show.cpp",
-        "#include <cstdio>\n#include \"engine/device/image.hpp\"\nint main() {\n"
-        "  std::printf(\"%s\", std::string(m40llm::images_toolkit()).c_str());\n"
-        "  for (const auto& i : m40llm::images()) std::printf(\" %s.%s\", i.source.data(), "
-        "std::string(i.arch).c_str());\n"
-        "  const auto* k = m40llm::find_resources(\"sm_52\", \"b\");\n"
-        "  std::printf(\" %s\", k != nullptr && k->registers > 0 && m40llm::find_image(\"sm_52\", \"x\") == "
-        "nullptr ? \"ok\" : \"bad\");\n}\n");
+  write("CMakeLists.txt", R"(cmake_minimum_required(VERSION 3.25)
+project(images LANGUAGES CXX)
+set(CMAKE_CXX_STANDARD 20)
+list(APPEND CMAKE_MODULE_PATH ")" M40LLM_CMAKE_MODULES R"(")
+include_directories(")" M40LLM_ROOT R"(")
+add_executable(m40llm-nvrtc IMPORTED)
+set_target_properties(m40llm-nvrtc PROPERTIES IMPORTED_LOCATION ")" M40LLM_NVRTC_TOOL R"(")
+include(CudaImages)
+m40llm_add_images(images SOURCES kernels/a.cu kernels/b.cu ARCHS compute_52)
+add_executable(show show.cpp ")" M40LLM_ROOT R"(/engine/device/image.cpp")
+target_link_libraries(show images)
+)");
+  write("show.cpp", R"(#include <iostream>
+#include "engine/device/image.hpp"
+int main() {
+  std::cout << m40llm::images_toolkit();
+  for (const auto& image : m40llm::images()) std::cout << ' ' << image.source << '.' << image.arch;
+  const auto* kernel = m40llm::find_resources("sm_52", "b");
+  std::cout << (kernel != nullptr && kernel->registers > 0 ? " b" : " no b");
+})");
   const std::string folder = "cd '" + root_.string() + "' && ";
-  const Outcome configured = execute(folder + M40LLM_CMAKE + " -G Ninja -S . -B build");
+  const Outcome configured =
+      execute(folder + "'" M40LLM_CMAKE "'" + " -G Ninja -S . -B build -DM40LLM_VENV='" M40LLM_VENV "'");
   ASSERT_EQ(configured.exit_code, 0) << configured.text;
-  const auto build = [&] { return execute(folder + M40LLM_CMAKE + " --build build -- -v"); };
+  const auto build = [&] { return execute(folder + "'" M40LLM_CMAKE "'" + " --build build -- -v"); };
   const auto compiled = [](const Outcome& outcome, const std::string& source) {
     return outcome.text.find("kernels/" + source + "'") != std::string::npos ||
            outcome.text.find("kernels/" + source + "\"") != std::string::npos;
@@ -264,7 +218,7 @@ TEST_F(NvrtcTool, TheBuildCompilesAgainWhatChangedAndNothingElse) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
   EXPECT_TRUE(compiled(outcome, "a.cu")) << outcome.text;
   EXPECT_TRUE(compiled(outcome, "b.cu")) << outcome.text;
-  EXPECT_EQ(execute(folder + "build/show").text, "1.2.3 a.compute_52 a.sm_52 b.compute_52 b.sm_52 ok");
+  EXPECT_EQ(execute(folder + "build/show").text, "12.9.86 a.compute_52 a.sm_52 b.compute_52 b.sm_52 b");
 
   EXPECT_NE(build().text.find("no work to do"), std::string::npos);
 
@@ -280,3 +234,4 @@ TEST_F(NvrtcTool, TheBuildCompilesAgainWhatChangedAndNothingElse) {
 }
 
 }  // namespace
+}  // namespace m40llm

@@ -30,6 +30,7 @@ TEST(PreTokenizer, Numbers) {
   EXPECT_EQ(split("llama-bpe", "in 12345"), (Pieces{"in", " ", "123", "45"}));
   // By threes from the left, and the space before them is cut off by the rule for numbers.
   EXPECT_EQ(split("default", "in 12345"), (Pieces{"in", " ", "123", "45"}));
+  EXPECT_EQ(split("default", "in 12"), (Pieces{"in", " ", "12"}));
   // Numbers are a Unicode class: Arabic-Indic digits, Roman numeral, one half.
   EXPECT_EQ(split("smollm", "٣٤Ⅷ½"), (Pieces{"٣", "٤", "Ⅷ", "½"}));
   EXPECT_EQ(split("gpt-2", "٣٤Ⅷ½"), (Pieces{"٣٤Ⅷ½"}));
@@ -97,12 +98,13 @@ TEST(PreTokenizer, NothingGivesNothing) { EXPECT_TRUE(split("gpt-2", "").empty()
 // Quadratic work would take minutes here.
 TEST(PreTokenizer, IsLinear) {
   const auto begin = std::chrono::steady_clock::now();
-  std::string mixed;
-  while (mixed.size() < 1'000'000) mixed += "word 1 \xff";
+  std::string words, broken;
+  while (words.size() < 1'000'000) words += "word 1 ";
+  while (broken.size() < 1'000'000) broken += "word 1 \xff";
   for (const char* name : {"gpt-2", "smollm", "llama-bpe", "default"}) {
     for (const std::string& text :
          {std::string(1'000'000, 'a'), std::string(1'000'000, ' ') + "x", std::string(1'000'000, '\n') + "x",
-          std::string(1'000'000, '\xff'), mixed}) {
+          std::string(1'000'000, '\xff'), words, broken}) {
       std::string joined;
       for (const std::string_view piece : split(name, text)) joined += piece;
       EXPECT_TRUE(joined == text) << name;

@@ -13,7 +13,8 @@
 namespace m40llm::cuda {
 namespace {
 
-// What sm_52 gives a block. Newer GPUs have more if asked for it, but a kernel that needs it would not run on the M40.
+// What sm_52 gives a block. Newer GPUs have more if asked for it, but a kernel that needs it would not run on
+// the M40.
 constexpr unsigned kMaxSharedBytes = 48 * 1024;
 constexpr unsigned kMaxBlock = 1024;
 constexpr unsigned kWarp = 32;
@@ -60,8 +61,9 @@ std::string driver_text(const Driver& driver) {
 }
 
 std::string shape(const LaunchConfig& config) {
-  return "grid " + std::to_string(config.grid.x) + "x" + std::to_string(config.grid.y) + ", block " + std::to_string(config.block) + ", " +
-         std::to_string(config.shared_bytes) + " bytes of shared memory";
+  return "grid " + std::to_string(config.grid.x) + "x" + std::to_string(config.grid.y) + ", block " +
+         std::to_string(config.block) + ", " + std::to_string(config.shared_bytes) +
+         " bytes of shared memory";
 }
 
 }  // namespace
@@ -106,8 +108,9 @@ std::string choose_image(std::span<const Image> images, const std::string& wante
     if (runs_on(wanted, gpu)) return wanted;
     const std::optional<Arch> arch = parse_arch(wanted);
     const bool machine_code = arch && !arch->ptx;
-    throw Error("image '" + wanted + "' does not run on " + who + ": " +
-                (machine_code ? "machine code runs on the GPUs it was made for" : "the GPU is older than the image"));
+    throw Error(
+        "image '" + wanted + "' does not run on " + who + ": " +
+        (machine_code ? "machine code runs on the GPUs it was made for" : "the GPU is older than the image"));
   }
 
   const auto rank = [](const std::string& text) {
@@ -175,8 +178,8 @@ class CudaStream final : public Stream {
     device_.enter();
     const void* source = host;
     if (bytes <= kTakenAtOnce) {
-      // The driver takes a copy of ordinary memory before it returns, but reads pinned memory later. So small sources go through ordinary
-      // memory, whatever they were.
+      // The driver takes a copy of ordinary memory before it returns, but reads pinned memory later. So small
+      // sources go through ordinary memory, whatever they were.
       staging_.resize(bytes);
       std::memcpy(staging_.data(), host, bytes);
       source = staging_.data();
@@ -214,19 +217,21 @@ class CudaStream final : public Stream {
     try {
       driver_.stream_synchronize(handle_);
     } catch (const DriverFault& fault) {
-      throw DeviceFault(std::string(fault.what()) + " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) + ")");
+      throw DeviceFault(std::string(fault.what()) +
+                        " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) + ")");
     }
   }
 
-  void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params, std::size_t) override {
+  void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params,
+                     std::size_t) override {
     device_.enter();
     const CudaDevice::Loaded& loaded = device_.load(kernel.name);
     device_.check_launch(kernel.name, loaded, config);
     // The driver copies as many bytes as the kernel's parameter has, and only reads them.
     void* arguments[] = {const_cast<void*>(params)};
     try {
-      driver_.launch(loaded.function, config.grid.x, config.grid.y, 1, config.block, 1, 1, config.shared_bytes, handle_, arguments,
-                     nullptr);
+      driver_.launch(loaded.function, config.grid.x, config.grid.y, 1, config.block, 1, 1,
+                     config.shared_bytes, handle_, arguments, nullptr);
     } catch (const DriverFault& fault) {
       throw DeviceFault("kernel '" + std::string(kernel.name) + "' (" + shape(config) + "): " + fault.what());
     }
@@ -251,7 +256,8 @@ CudaDevice::CudaDevice(const Gpu& gpu, const std::string& image) : driver_(Drive
   driver_.device_get(&handle_, gpu.ordinal);
   driver_.device_total_memory(&info_.memory_bytes, handle_);
   driver_.device_attribute(&info_.n_sms, DeviceAttribute::multiprocessor_count, handle_);
-  info_.l2_bytes = static_cast<std::size_t>(attribute_or_zero(driver_, DeviceAttribute::l2_cache_bytes, handle_));
+  info_.l2_bytes =
+      static_cast<std::size_t>(attribute_or_zero(driver_, DeviceAttribute::l2_cache_bytes, handle_));
   info_.ecc = attribute_or_zero(driver_, DeviceAttribute::ecc_enabled, handle_) != 0;
   // Two transfers a clock on the bus: 2 x 3.004 GHz x 384 bit is the 288.4 GB/s of an M40.
   info_.bandwidth_bytes_per_s = 2e3 * attribute_or_zero(driver_, DeviceAttribute::memory_clock_khz, handle_) *
@@ -269,7 +275,9 @@ CudaDevice::~CudaDevice() {
 }
 
 std::unique_ptr<Stream> CudaDevice::create_stream() { return std::make_unique<CudaStream>(*this); }
-std::unique_ptr<Event> CudaDevice::create_event() { return std::make_unique<CudaEvent>(*this, driver_, context_); }
+std::unique_ptr<Event> CudaDevice::create_event() {
+  return std::make_unique<CudaEvent>(*this, driver_, context_);
+}
 
 void* CudaDevice::allocate_raw(std::size_t bytes, const std::string& owner) {
   enter();
@@ -279,10 +287,11 @@ void* CudaDevice::allocate_raw(std::size_t bytes, const std::string& owner) {
     std::size_t free = 0;
     std::size_t total = 0;
     driver_.memory_info(&free, &total);
-    throw Error("out of device memory: " + owner + " needs " + std::to_string(bytes) + " bytes, " + info_.name + " has " +
-                std::to_string(free) + " of " + std::to_string(total) + " free");
+    throw Error("out of device memory: " + owner + " needs " + std::to_string(bytes) + " bytes, " +
+                info_.name + " has " + std::to_string(free) + " of " + std::to_string(total) + " free");
   }
-  if (result != kSuccess) throw DriverFault("cuMemAlloc of " + std::to_string(bytes) + " bytes for " + owner, result);
+  if (result != kSuccess)
+    throw DriverFault("cuMemAlloc of " + std::to_string(bytes) + " bytes for " + owner, result);
   return reinterpret_cast<void*>(pointer);
 }
 
@@ -295,7 +304,8 @@ void* CudaDevice::allocate_pinned(std::size_t bytes) {
   enter();
   void* pointer = nullptr;
   const Result result = driver_.host_allocate.status(&pointer, std::max<std::size_t>(bytes, 1), 0);
-  if (result == kOutOfMemory) throw Error("out of memory: the host cannot pin " + std::to_string(bytes) + " bytes");
+  if (result == kOutOfMemory)
+    throw Error("out of memory: the host cannot pin " + std::to_string(bytes) + " bytes");
   if (result != kSuccess) throw DriverFault("cuMemHostAlloc of " + std::to_string(bytes) + " bytes", result);
   return pointer;
 }
@@ -311,12 +321,12 @@ Module CudaDevice::load_module(const Image& image) {
   std::array options = {JitOption::error_log, JitOption::error_log_bytes};
   std::array<void*, 2> values = {log.data(), reinterpret_cast<void*>(log.size() - 1)};
   Module module = nullptr;
-  const Result result = driver_.module_load.status(&module, image.data.data(), static_cast<unsigned>(options.size()), options.data(),
-                                                   values.data());
+  const Result result = driver_.module_load.status(
+      &module, image.data.data(), static_cast<unsigned>(options.size()), options.data(), values.data());
   if (result != kSuccess) {
     const std::string text = log.data();
-    throw DriverFault("cuModuleLoadDataEx of kernels/" + std::string(image.source) + ".cu for " + std::string(image.arch) +
-                          (text.empty() ? "" : ", " + text),
+    throw DriverFault("cuModuleLoadDataEx of kernels/" + std::string(image.source) + ".cu for " +
+                          std::string(image.arch) + (text.empty() ? "" : ", " + text),
                       result);
   }
   modules_.emplace(&image, module);
@@ -336,33 +346,38 @@ const CudaDevice::Loaded& CudaDevice::load(const std::string& kernel) {
   if (sm52 != nullptr) {
     loaded.static_shared_bytes = sm52->static_shared_bytes;
   } else {
-    driver_.function_attribute(&loaded.static_shared_bytes, FunctionAttribute::static_shared_bytes, loaded.function);
+    driver_.function_attribute(&loaded.static_shared_bytes, FunctionAttribute::static_shared_bytes,
+                               loaded.function);
   }
   return kernels_.emplace(kernel, loaded).first->second;
 }
 
-void CudaDevice::check_launch(const std::string& kernel, const Loaded& loaded, const LaunchConfig& config) const {
+void CudaDevice::check_launch(const std::string& kernel, const Loaded& loaded,
+                              const LaunchConfig& config) const {
   const std::string who = "kernel '" + kernel + "' (" + shape(config) + "): ";
   if (config.block == 0 || config.block % kWarp != 0 || config.block > kMaxBlock) {
     throw Error(who + "a block is a multiple of 32 threads, at most 1024");
   }
   if (config.block > static_cast<unsigned>(loaded.max_threads)) {
-    throw Error(who + "its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) + " threads");
+    throw Error(who + "its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) +
+                " threads");
   }
   if (config.grid.x == 0 || config.grid.x > kMaxGridX || config.grid.y == 0 || config.grid.y > kMaxGridY) {
     throw Error(who + "a grid is 1 to 2147483647 by 1 to 65535 blocks");
   }
   const auto static_shared = static_cast<unsigned>(loaded.static_shared_bytes);
   if (static_shared > kMaxSharedBytes || config.shared_bytes > kMaxSharedBytes - static_shared) {
-    throw Error(who + "with " + std::to_string(static_shared) + " bytes of its own that is more than the 49152 a block has");
+    throw Error(who + "with " + std::to_string(static_shared) +
+                " bytes of its own that is more than the 49152 a block has");
   }
   if (config.resident) {
     int blocks = 0;
     driver_.occupancy(&blocks, loaded.function, static_cast<int>(config.block), config.shared_bytes);
     const auto limit = static_cast<std::uint64_t>(blocks) * static_cast<std::uint64_t>(info_.n_sms);
     if (std::uint64_t{config.grid.x} * config.grid.y > limit) {
-      throw Error(who + "its blocks wait for each other, and only " + std::to_string(limit) + " are on the device at once (" +
-                  std::to_string(blocks) + " on each of " + std::to_string(info_.n_sms) + " SMs)");
+      throw Error(who + "its blocks wait for each other, and only " + std::to_string(limit) +
+                  " are on the device at once (" + std::to_string(blocks) + " on each of " +
+                  std::to_string(info_.n_sms) + " SMs)");
     }
   }
 }

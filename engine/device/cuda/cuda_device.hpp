@@ -26,16 +26,17 @@ struct Gpu {
 /// All GPUs in the driver's order. Throws Error("no CUDA device: why") when there is no driver or no GPU.
 std::vector<Gpu> list_gpus();
 
-/// Whether machine code or PTX of an arch runs on the GPU: a cubin where the major version is the same and the minor one no less than its
-/// own, PTX on every GPU that is not older (CUDA C++ Programming Guide, Binary and PTX Compatibility). An arch with a letter behind,
-/// "sm_90a", runs on that GPU alone.
+/// Whether machine code or PTX of an arch runs on the GPU: a cubin where the major version is the same and
+/// the minor one no less than its own, PTX on every GPU that is not older (CUDA C++ Programming Guide, Binary
+/// and PTX Compatibility). An arch with a letter behind, "sm_90a", runs on that GPU alone.
 bool runs_on(std::string_view arch, const Gpu& gpu);
 
-/// The arch of the images to use on the GPU: the one wanted, or for "auto" the newest cubin that runs there, else the newest PTX. Throws
-/// Error when the build does not have it or it does not run on the GPU.
+/// The arch of the images to use on the GPU: the one wanted, or for "auto" the newest cubin that runs there,
+/// else the newest PTX. Throws Error when the build does not have it or it does not run on the GPU.
 std::string choose_image(std::span<const Image> images, const std::string& wanted, const Gpu& gpu);
 
-/// Streams, events and buffers must not outlive it. Any thread may use it; a stream belongs to one thread at a time.
+/// Streams, events and buffers must not outlive it. Any thread may use it; a stream belongs to one thread at
+/// a time.
 class CudaDevice final : public Device {
  public:
   CudaDevice(const Gpu& gpu, const std::string& image);

@@ -5,14 +5,15 @@
 namespace m40llm::cuda {
 namespace {
 
-/// "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered". Looked up in the library itself, which is open whenever a call
-/// has failed, because cuInit fails before there is a Driver.
+/// "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered". Looked up in the library itself,
+/// which is open whenever a call has failed, because cuInit fails before there is a Driver.
 std::string describe_error(const Library& library, Result result) {
   const char* name = nullptr;
   const char* text = nullptr;
   const Call<Result, const char**> error_name(library, "cuGetErrorName");
   const Call<Result, const char**> error_string(library, "cuGetErrorString");
-  if (error_name.status(result, &name) != kSuccess || name == nullptr) return "error " + std::to_string(result);
+  if (error_name.status(result, &name) != kSuccess || name == nullptr)
+    return "error " + std::to_string(result);
   if (error_string.status(result, &text) != kSuccess || text == nullptr) return name;
   return std::string(name) + ": " + text;
 }

@@ -6,8 +6,8 @@
 #include "engine/device/device.hpp"
 #include "engine/error.hpp"
 
-/// The CUDA driver API, opened at run time: a binary starts and does its whole job where there is none. What is declared here is what
-/// is used, after the CUDA Driver API reference; names are the driver's own.
+/// The CUDA driver API, opened at run time: a binary starts and does its whole job where there is none. What
+/// is declared here is what is used, after the CUDA Driver API reference; names are the driver's own.
 namespace m40llm::cuda {
 
 using Result = int;
@@ -116,8 +116,9 @@ class Driver {
   Call<Function*, Module, const char*> module_function{library_, "cuModuleGetFunction"};
   Call<int*, FunctionAttribute, Function> function_attribute{library_, "cuFuncGetAttribute"};
   Call<int*, Function, int, std::size_t> occupancy{library_, "cuOccupancyMaxActiveBlocksPerMultiprocessor"};
-  Call<Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**, void**> launch{
-      library_, "cuLaunchKernel"};
+  Call<Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**,
+       void**>
+      launch{library_, "cuLaunchKernel"};
 
   Call<Address*, std::size_t> memory_allocate{library_, "cuMemAlloc_v2"};
   Call<Address> memory_free{library_, "cuMemFree_v2"};

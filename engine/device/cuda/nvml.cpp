@@ -9,7 +9,8 @@
 namespace m40llm::cuda {
 namespace {
 
-// After the NVML API reference: results are 0 on success; clocks in MHz, power in mW, temperature in degrees Celsius.
+// After the NVML API reference: results are 0 on success; clocks in MHz, power in mW, temperature in degrees
+// Celsius.
 using NvmlDevice = struct NvmlDeviceObject*;
 constexpr int kSmClock = 1;
 constexpr int kMemoryClock = 2;
@@ -47,7 +48,8 @@ std::optional<unsigned> clock_mhz(NvmlDevice device, int domain) {
 
 std::optional<std::string> nvml_driver_version() {
   std::array<char, 96> text{};
-  if (!Nvml::instance().call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size()))) return std::nullopt;
+  if (!Nvml::instance().call("nvmlSystemGetDriverVersion", text.data(), static_cast<unsigned>(text.size())))
+    return std::nullopt;
   return std::string(text.data());
 }
 
@@ -56,7 +58,8 @@ GpuState gpu_state(const Device& device) {
   const auto* gpu = dynamic_cast<const CudaDevice*>(&device);
   NvmlDevice handle = nullptr;
   const Nvml& nvml = Nvml::instance();
-  if (gpu == nullptr || !nvml.call("nvmlDeviceGetHandleByPciBusId_v2", gpu->pci_bus_id().c_str(), &handle)) return state;
+  if (gpu == nullptr || !nvml.call("nvmlDeviceGetHandleByPciBusId_v2", gpu->pci_bus_id().c_str(), &handle))
+    return state;
   state.sm_clock_mhz = clock_mhz(handle, kSmClock);
   state.memory_clock_mhz = clock_mhz(handle, kMemoryClock);
   unsigned value = 0;

@@ -4,8 +4,8 @@
 
 #include "engine/device/device.hpp"
 
-/// What the GPU's management library (libnvidia-ml.so.1, opened at run time) knows beside the driver: it may be missing, and any value
-/// too.
+/// What the GPU's management library (libnvidia-ml.so.1, opened at run time) knows beside the driver: it may
+/// be missing, and any value too.
 namespace m40llm::cuda {
 
 /// A GPU at one moment.
@@ -19,8 +19,8 @@ struct GpuState {
 /// "580.159.04", or nothing without NVML.
 std::optional<std::string> nvml_driver_version();
 
-/// The state of the GPU behind a device now; empty for the SIMT device and without NVML. Takes up to some milliseconds: not between timed
-/// launches.
+/// The state of the GPU behind a device now; empty for the SIMT device and without NVML. Takes up to some
+/// milliseconds: not between timed launches.
 GpuState gpu_state(const Device& device);
 
 }  // namespace m40llm::cuda

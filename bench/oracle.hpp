@@ -1,0 +1,45 @@
+#pragma once
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace m40llm::bench {
+
+/// What an independent implementation gave for the same weights (see tests/data/README.md and scripts/oracle.py): per prompt its tokens
+/// and, per step, its largest logits.
+struct OracleStep {
+  std::vector<int> ids;       ///< of the largest logits, falling
+  std::vector<float> logits;  ///< (ids)
+  double log_sum_exp = 0;     ///< over the whole vocabulary
+};
+struct OraclePrompt {
+  std::string text;
+  std::vector<int> prompt_tokens;
+  std::vector<int> tokens;  ///< generated, greedily
+  std::vector<OracleStep> steps;  ///< one for each token fed: prompt_tokens, then tokens
+};
+/// Throws Error naming the file and what in it is not as described.
+std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
+
+/// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top 64, fixed beforehand: honest
+/// float32 engines that round so show 0.020 to 0.030 on SmolLM2, a wrong rope pairing 26, one dropped position 15.
+inline constexpr double kOracleLimit = 0.05;
+/// The same for float32 and float64 without that rounding: honest ones show 0.0001.
+inline constexpr double kExactOracleLimit = 0.0005;
+/// At least this part of all steps must have a top-2 margin over twice the limit.
+inline constexpr double kOracleDecidable = 0.9;
+
+/// Steps of one implementation against the oracle's, all fed the oracle's tokens.
+struct OracleComparison {
+  std::size_t steps = 0;
+  std::size_t decidable_steps = 0;  ///< the oracle's two largest logits differ by more than twice the limit
+  std::size_t same_argmax = 0;      ///< of those
+  double largest_difference = 0;
+
+  /// `logits` (n_vocab) of the step.
+  void add(const OracleStep& step, std::span<const float> logits, double limit);
+  bool passed(double limit) const { return largest_difference <= limit && same_argmax == decidable_steps; }
+};
+
+}  // namespace m40llm::bench

@@ -1,0 +1,192 @@
+#include <set>
+
+#include "bench/op_suite.hpp"
+#include "bench/suites/registry.hpp"
+#include "engine/ops/ops.hpp"
+#include "reference/half.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+/// One attention problem: K and V as stored, (context, n_kv_heads, head_dim).
+struct Problem {
+  std::vector<float> q;  // (n_heads, head_dim)
+  std::vector<half> k, v;
+};
+
+half to_half(double value) { return {reference::double_to_half(value)}; }
+
+/// Positions with the largest score in class b: the first and last of the context and the edges of tiles and splits first, then any;
+/// their number is a power of two, so that the mean of integers over them is exact.
+std::set<int> planted_positions(int context, Random& random) {
+  std::size_t n = 1;
+  while (n < 16 && 2 * n <= static_cast<std::size_t>(context)) n *= 2;
+  std::set<int> positions;
+  for (const int edge : {0, context - 1, 31, 32, 127, 128, 255, 256, 63, 64, 511, 512, 1023, 1024}) {
+    if (edge < context && positions.size() < n) positions.insert(edge);
+  }
+  while (positions.size() < n) positions.insert(random.below(context));
+  return positions;
+}
+
+/// Non-zero integers of at most 7.
+half small_integer(Random& random) { return to_half(random.sign() * random.between(1, 7)); }
+
+class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
+ public:
+  AttentionDecode()
+      : OpSuite(kAttentionDecode, "f16",
+                {{"n_heads"}, {"n_kv_heads"}, {"head_dim", 8, 8}, {"context"}, {"head_major", 0}}, all_sizes()) {}
+
+  /// (a) q = 0, V integers: the mean; (b) planted keys with equal scores, all others 128 or more below: exact; (c) normal inputs;
+  /// (d) scores of about +200 and -200; (e) outliers in q, K and V, for which only honest errors are judged.
+  std::vector<std::string> inputs() const override { return {"a", "b", "c", "d", "e"}; }
+
+ protected:
+  AttentionDecodeParams without_pointers(const Shape& shape) const override {
+    AttentionDecodeParams params{};
+    params.n_heads = at(shape, "n_heads");
+    params.n_kv_heads = at(shape, "n_kv_heads");
+    params.head_dim = at(shape, "head_dim");
+    const bool head_major = at(shape, "head_major") != 0;
+    params.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
+    params.head_stride = head_major ? capacity(shape) * params.head_dim : params.head_dim;
+    params.scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
+    return params;
+  }
+  void check_together(const Shape& shape) const override {
+    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 128 || at(shape, "head_major") > 1) {
+      throw UsageError("op '" + op() +
+                       "': n_heads a multiple of n_kv_heads, head_dim at most 128 and head_major 0 or 1 are expected in '" +
+                       to_string(shape) + "'");
+    }
+  }
+  /// The length stands in device memory, not in the parameters: the cache read and the work on it are added here.
+  Work work_of(const AttentionDecodeParams& params, const Shape& shape) const override {
+    Work work = kAttentionDecode.work(params);
+    const double context = at(shape, "context");
+    work.bytes += 2.0 * sizeof(half) * context * params.n_kv_heads * params.head_dim;
+    work.flops += 4.0 * context * params.n_heads * params.head_dim;
+    return work;
+  }
+
+  void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
+    const int context = at(c.shape, "context");
+    const Problem problem = make(c, params, context);
+    Expected<float> expected = expect(c, params, problem, longest_chain(chain, context));
+    params.q = holder.input(problem.q);
+    params.k_cache = holder.input(in_cache(problem.k, params, c.shape));
+    params.v_cache = holder.input(in_cache(problem.v, params, c.shape));
+    params.position = holder.input(std::vector<int>{context - 1});
+    params.y = holder.output(std::move(expected));
+  }
+
+ private:
+  static Sizes all_sizes() {
+    Sizes sizes;
+    sizes.smoke = {{2, 1, 32, 9, 0}};
+    sizes.model = {{9, 3, 64, 1, 0}, {9, 3, 64, 100, 0}, {9, 3, 64, 500, 1}, {32, 4, 64, 300, 0}};
+    for (const int context : {1, 2, 31, 32, 33, 127, 128, 129, 1000, 4096}) sizes.edge.push_back({3, 1, 64, context, 0});
+    sizes.edge.insert(sizes.edge.end(), {{2, 2, 80, 129, 0}, {8, 2, 80, 257, 1}, {3, 1, 96, 129, 1}, {4, 4, 96, 61, 0},
+                                         {8, 1, 128, 129, 0}, {6, 2, 128, 300, 1}, {1, 1, 8, 67, 0}, {1, 1, 128, 4096, 1}});
+    sizes.bench = {{9, 3, 64, 512, 0}, {32, 4, 64, 2048, 0}, {32, 8, 128, 4096, 0}};
+    return sizes;
+  }
+
+  /// Positions the cache has room for: some behind the context, which are filled with NaN.
+  static int capacity(const Shape& shape) { return at(shape, "context") + 3; }
+
+  /// D: the variant's own chain, and at most one rounding for each position.
+  static int longest_chain(int chain, int context) { return chain + context; }
+
+  /// From (context, n_kv_heads, head_dim) to the cache's strides.
+  static std::vector<half> in_cache(const std::vector<half>& x, const AttentionDecodeParams& p, const Shape& shape) {
+    const auto heads = static_cast<std::size_t>(p.n_kv_heads);
+    const auto head_dim = static_cast<std::size_t>(p.head_dim);
+    std::vector<half> cache(static_cast<std::size_t>(capacity(shape)) * heads * head_dim, poison<half>());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const std::size_t position = i / (heads * head_dim);
+      const std::size_t head = i / head_dim % heads;
+      cache[position * static_cast<std::size_t>(p.position_stride) + head * static_cast<std::size_t>(p.head_stride) +
+            i % head_dim] = x[i];
+    }
+    return cache;
+  }
+
+  static Problem make(const Case& c, const AttentionDecodeParams& p, int context) {
+    Random random(c.seed, 1);
+    const auto head_dim = static_cast<std::size_t>(p.head_dim);
+    const std::size_t n = static_cast<std::size_t>(context) * static_cast<std::size_t>(p.n_kv_heads) * head_dim;
+    Problem problem;
+    problem.q = generate(static_cast<std::size_t>(p.n_heads) * head_dim, [&] { return random.normal(); });
+    problem.k = generate(n, [&] { return to_half(random.normal()); });
+    const bool integers = c.inputs == "a" || c.inputs == "b";
+    problem.v = generate(n, [&] { return integers ? small_integer(random) : to_half(random.normal()); });
+    if (c.inputs == "a") std::fill(problem.q.begin(), problem.q.end(), 0.0f);
+    if (c.inputs == "b") {
+      // One key for the planted, its opposite for the others, q along it: scores of +64 and -64 at least.
+      const std::set<int> planted = planted_positions(context, random);
+      const double size = 64 / (p.scale * static_cast<double>(head_dim));
+      for (float& value : problem.q) value = static_cast<float>(size * (1 + 0.25 * random.uniform()));
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto position = static_cast<int>(i / (n / static_cast<std::size_t>(context)));
+        problem.k[i] = to_half(planted.contains(position) ? 1 : -1);
+      }
+    }
+    if (c.inputs == "d") {
+      // q of +-1 a head group, K along it with either sign: scores of about +-200 that differ in their last digits.
+      for (std::size_t i = 0; i < problem.q.size(); ++i) problem.q[i] = (i % head_dim) % 3 == 0 ? -1.0f : 1.0f;
+      const double size = 200 / (p.scale * static_cast<double>(head_dim));
+      for (std::size_t i = 0; i < n; i += head_dim) {
+        const int sign = random.sign();
+        for (std::size_t j = 0; j < head_dim; ++j) {
+          problem.k[i + j] = to_half(sign * (j % 3 == 0 ? -size : size) * (1 + 0.002 * random.normal()));
+        }
+      }
+    }
+    if (c.inputs == "e") {
+      for (std::size_t i = 0; i < problem.q.size(); i += 17) problem.q[i] *= 30;
+      for (std::size_t i = 0; i < n; ++i) {
+        if (random.below(50) == 0) problem.k[i] = to_half(10 * reference::half_to_double(problem.k[i].bits));
+        if (random.below(50) == 0) problem.v[i] = to_half(1000 * reference::half_to_double(problem.v[i].bits));
+      }
+    }
+    return problem;
+  }
+
+  static Expected<float> expect(const Case& c, const AttentionDecodeParams& p, const Problem& problem, int chain) {
+    const auto head_dim = static_cast<std::size_t>(p.head_dim);
+    const auto n_kv_heads = static_cast<std::size_t>(p.n_kv_heads);
+    const std::size_t group = static_cast<std::size_t>(p.n_heads) / n_kv_heads;
+    Expected<float> expected;
+    for (std::size_t head = 0; head < static_cast<std::size_t>(p.n_heads); ++head) {
+      std::vector<double> k, v;  // (context, head_dim) of this head's KV head
+      for (std::size_t i = head / group * head_dim; i < problem.k.size(); i += n_kv_heads * head_dim) {
+        for (std::size_t j = 0; j < head_dim; ++j) {
+          k.push_back(reference::half_to_double(problem.k[i + j].bits));
+          v.push_back(reference::half_to_double(problem.v[i + j].bits));
+        }
+      }
+      const AttentionExpected of_head =
+          attention_expected(std::span(problem.q).subspan(head * head_dim, head_dim), k, v, p.scale, chain);
+      if (c.inputs == "b") {  // to the bit: the mean over a power of two of positions, at most 16, without what the others add
+        for (const double y : of_head.y) expected.want.push_back(std::round(y * 16) / 16 + 0.0);
+        continue;
+      }
+      for (const double y : of_head.y) {  // (a): the mean of integers without the reference's own rounding
+        const double context = static_cast<double>(k.size() / head_dim);
+        expected.want.push_back(c.inputs == "a" ? std::round(y * context) / context : y);
+      }
+      for (std::size_t j = 0; j < head_dim; ++j) {
+        expected.bound.push_back(c.inputs == "a" ? ulp(expected.want[head * head_dim + j]) : of_head.bound[j]);
+      }
+    }
+    return expected;
+  }
+};
+
+}  // namespace
+
+void add_attention_decode(Suites& suites) { suites.push_back(std::make_unique<AttentionDecode>()); }
+
+}  // namespace m40llm::bench

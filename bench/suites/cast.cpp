@@ -1,0 +1,66 @@
+#include <bit>
+#include <limits>
+
+#include "bench/op_suite.hpp"
+#include "bench/suites/registry.hpp"
+#include "engine/ops/ops.hpp"
+#include "reference/half.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+/// Judged to the bit.
+class Cast final : public OpSuite<CastParams> {
+ public:
+  Cast()
+      : OpSuite(kCastF32F16, "f16", {{"n"}},
+                {.smoke = {{40}},
+                 .model = {{192}, {576}, {2048}},
+                 .edge = {{1}, {31}, {33}, {127}, {257}, {1021}, {65536}, {3 * 65536}},
+                 .bench = {{1 << 20}, {1 << 24}}}) {}
+
+  /// "halves": every binary16 in turn, which must come back; "halfway": around the middle between each and its neighbour;
+  /// "random": values over all that a half can hold and beyond; "bits": floats of any bits, NaN and infinities among them.
+  std::vector<std::string> inputs() const override { return {"halves", "halfway", "random", "bits"}; }
+
+ protected:
+  CastParams without_pointers(const Shape& shape) const override {
+    CastParams params{};
+    params.n = at(shape, "n");
+    return params;
+  }
+
+  void fill(CastParams& params, const Case& c, int, Holder& holder) const override {
+    Random random(c.seed, 1);
+    unsigned i = 0;
+    const std::vector<float> x = generate(static_cast<std::size_t>(params.n), [&]() -> float {
+      const unsigned index = i++;
+      if (c.inputs == "halves") return static_cast<float>(reference::half_to_double(static_cast<std::uint16_t>(index)));
+      if (c.inputs == "halfway") return near_middle(index);
+      if (c.inputs == "random") return random.over_binades(-30, 18);
+      return std::bit_cast<float>(static_cast<std::uint32_t>(random.bits() >> 32));
+    });
+    Expected<half> expected;
+    for (const float value : x) expected.want.push_back(value);
+    params.x = holder.input(x);
+    params.y = holder.output(std::move(expected));
+  }
+
+ private:
+  /// Three floats for each half but infinities and NaN: the middle to the next half away from zero, and the floats beside it.
+  /// Seen from 65504 the next one would be 65536, and from its middle on all is infinite.
+  static float near_middle(unsigned index) {
+    const unsigned magnitude = index / 6 % 0x7c00;
+    const double low = reference::half_to_double(static_cast<std::uint16_t>(magnitude));
+    const double high = magnitude == 0x7bff ? 65536 : reference::half_to_double(static_cast<std::uint16_t>(magnitude + 1));
+    const auto middle = static_cast<float>((low + high) / 2);
+    const float beside[] = {std::nextafter(middle, 0.0f), middle, std::nextafter(middle, std::numeric_limits<float>::infinity())};
+    return index / 3 % 2 == 0 ? beside[index % 3] : -beside[index % 3];
+  }
+};
+
+}  // namespace
+
+void add_cast(Suites& suites) { suites.push_back(std::make_unique<Cast>()); }
+
+}  // namespace m40llm::bench

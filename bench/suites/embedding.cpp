@@ -1,0 +1,76 @@
+#include "bench/op_suite.hpp"
+#include "bench/suites/registry.hpp"
+#include "bench/weights.hpp"
+#include "engine/ops/ops.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+/// Judged to the bit: a row is at most one rounding away from what is stored.
+class Embedding final : public OpSuite<EmbeddingParams> {
+ public:
+  Embedding(const Op<EmbeddingParams>& op, const char* dtype, reference::Format format)
+      : OpSuite(op, dtype, {{"n_vocab"}, {"width", 1, static_cast<int>(reference::block_elements(format))}},
+                sizes_for(format)),
+        format_(format) {}
+
+  /// Which token: the first or last of the table, any, one before or behind it; "denormal": any, of a table with small scales.
+  std::vector<std::string> inputs() const override {
+    return {"first", "last", "random", "denormal", "before", "behind"};
+  }
+
+ protected:
+  EmbeddingParams without_pointers(const Shape& shape) const override {
+    EmbeddingParams params{};
+    params.table.rows = at(shape, "n_vocab");
+    params.table.cols = at(shape, "width");
+    params.table.stride = (params.table.cols + 31) / 32 * 32;
+    return params;
+  }
+
+  void fill(EmbeddingParams& params, const Case& c, int, Holder& holder) const override {
+    const int n_vocab = params.table.rows;
+    const auto rows = static_cast<std::size_t>(n_vocab);
+    const auto width = static_cast<std::size_t>(params.table.cols);
+    int token = Random(c.seed, 2).below(n_vocab);
+    if (c.inputs == "first") token = 0;
+    if (c.inputs == "last") token = n_vocab - 1;
+    if (c.inputs == "before") token = -1;
+    if (c.inputs == "behind") token = n_vocab;
+    const ProductInputs made =
+        make_product_inputs(c.inputs == "denormal" ? "S-denormal" : "R", format_, rows, width, c.seed);
+
+    Expected<float> expected{std::vector<double>(width, 0.0), {}};
+    if (token >= 0 && token < n_vocab) {
+      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token)), expected.want);
+    }
+    params.table = holder.input(pack(tensor_type(format_), rows, width, made.a.blocks));
+    params.token = holder.input(std::vector<int>{token});
+    params.y = holder.output(std::move(expected));
+  }
+
+ private:
+  static Sizes sizes_for(reference::Format format) {
+    Sizes sizes;
+    sizes.smoke = {{3, 32}};
+    sizes.model = {{4096, 576}, {2000, 2048}};  // the vocabularies are cut: only one row is read
+    sizes.edge = {{1, 32}, {2, 96}, {7, 992}};
+    if (reference::block_elements(format) == 1) {
+      for (const int width : {1, 31, 33, 257, 1021}) sizes.edge.push_back({5, width});
+    }
+    sizes.bench = {{49152, 576}, {32000, 2048}};
+    return sizes;
+  }
+  reference::Format format_;
+};
+
+}  // namespace
+
+void add_embedding(Suites& suites) {
+  suites.push_back(std::make_unique<Embedding>(kEmbeddingF32, "f32", reference::Format::f32));
+  suites.push_back(std::make_unique<Embedding>(kEmbeddingF16, "f16", reference::Format::f16));
+  suites.push_back(std::make_unique<Embedding>(kEmbeddingQ8_0, "q8_0", reference::Format::q8_0));
+  suites.push_back(std::make_unique<Embedding>(kEmbeddingQ4_1, "q4_1", reference::Format::q4_1));
+}
+
+}  // namespace m40llm::bench

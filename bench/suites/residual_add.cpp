@@ -1,0 +1,48 @@
+#include "bench/op_suite.hpp"
+#include "bench/suites/registry.hpp"
+#include "engine/ops/ops.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+/// Judged to the bit: one addition, and a sum of two floats rounded to double and then to float is rounded rightly (Figueroa, 1995).
+class ResidualAdd final : public OpSuite<ResidualAddParams> {
+ public:
+  ResidualAdd()
+      : OpSuite(kResidualAdd, "f32", {{"n"}},
+                {.smoke = {{40}},
+                 .model = {{576}, {2048}},
+                 .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}},
+                 .bench = {{1 << 12}, {1 << 24}}}) {}
+
+  /// "decades": all magnitudes down to the denormal ones; "cancel": sums that are small or zero of either sign.
+  std::vector<std::string> inputs() const override { return {"random", "decades", "cancel"}; }
+
+ protected:
+  ResidualAddParams without_pointers(const Shape& shape) const override {
+    ResidualAddParams params{};
+    params.n = at(shape, "n");
+    return params;
+  }
+
+  void fill(ResidualAddParams& params, const Case& c, int, Holder& holder) const override {
+    const auto n = static_cast<std::size_t>(params.n);
+    Random random(c.seed, 1);
+    const std::vector<float> x =
+        generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-149, 127) : random.normal(); });
+    std::vector<float> y = generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-149, 127) : random.normal(); });
+    if (c.inputs == "cancel") {
+      for (std::size_t i = 0; i < n; ++i) y[i] = -x[i] * (1 + static_cast<float>(random.below(3)) * 0x1p-23f);
+    }
+    Expected<float> expected;
+    for (std::size_t i = 0; i < n; ++i) expected.want.push_back(static_cast<double>(x[i]) + y[i]);
+    params.y = holder.input(y);
+    params.x = holder.in_place(x, std::move(expected));
+  }
+};
+
+}  // namespace
+
+void add_residual_add(Suites& suites) { suites.push_back(std::make_unique<ResidualAdd>()); }
+
+}  // namespace m40llm::bench

@@ -1,0 +1,47 @@
+#include "engine/decode/greedy.hpp"
+
+#include <chrono>
+
+#include "engine/error.hpp"
+
+namespace m40llm {
+namespace {
+
+DeviceCounters difference(const DeviceCounters& after, const DeviceCounters& before) {
+  return {after.launches - before.launches, after.allocations - before.allocations, after.copies - before.copies,
+          after.synchronizations - before.synchronizations};
+}
+
+}  // namespace
+
+void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
+                   const std::function<bool(int)>& is_end, const OnStep& on_step) {
+  if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
+  const auto room = static_cast<std::size_t>(model.n_positions());
+  if (prompt.size() > room || static_cast<std::size_t>(n_tokens) > room - prompt.size()) {
+    throw Error("a prompt of " + std::to_string(prompt.size()) + " tokens and " + std::to_string(n_tokens) +
+                " to generate do not fit the context of " + std::to_string(room));
+  }
+  const PinnedBuffer<int> next(device, 1);
+  int token = prompt.front();
+  const int n_steps = static_cast<int>(prompt.size()) + n_tokens - 1;
+  for (int position = 0; position < n_steps; ++position) {
+    DecodeStep step;
+    step.token = token;
+    const DeviceCounters before = device.counters();
+    const auto start = std::chrono::steady_clock::now();
+    model.forward(stream, token, position);
+    stream.copy_to_host(next.span().data(), model.next_token().data(), sizeof(int));
+    stream.synchronize();
+    step.time_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+    step.counters = difference(device.counters(), before);
+    step.next = next[0];
+    if (!on_step(step)) return;
+    const auto fed = static_cast<std::size_t>(position) + 1;
+    const bool in_prompt = fed < prompt.size();
+    if (!in_prompt && is_end(step.next)) return;
+    token = in_prompt ? prompt[fed] : step.next;
+  }
+}
+
+}  // namespace m40llm

@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/device/device.hpp"
+#include "engine/model/llama.hpp"
+
+namespace m40llm {
+
+/// What one token took: from the call that queues its forward pass until the host knows the next token.
+struct DecodeStep {
+  int token = 0;             ///< fed
+  int next = 0;              ///< the largest logit's
+  double time_us = 0;        ///< wall
+  DeviceCounters counters;   ///< calls during that time
+};
+
+/// Told after each step, outside its time. Returning false ends the decoding.
+using OnStep = std::function<bool(const DecodeStep&)>;
+
+/// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until `n_tokens` were generated, is_end is
+/// true of one (it is still the last step's `next`), or on_step says so. Throws Error if prompt is empty, or if prompt and n_tokens do not
+/// fit into the model's positions.
+void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
+                   const std::function<bool(int)>& is_end, const OnStep& on_step);
+
+}  // namespace m40llm

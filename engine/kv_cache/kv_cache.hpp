@@ -1,0 +1,33 @@
+#pragma once
+#include "engine/device/buffer.hpp"
+#include "engine/model/hparams.hpp"
+#include "kernels/types.h"
+
+namespace m40llm {
+
+/// Keys and values of one sequence, binary16: [layer][position][kv_head][head_dim]. Whoever reads it asks for the strides.
+class KvCache {
+ public:
+  KvCache(Device& device, const Hparams& h, int n_positions)
+      : n_positions_(n_positions),
+        head_stride_(h.head_dim),
+        position_stride_(h.n_kv_heads * h.head_dim),
+        layer_stride_(static_cast<std::size_t>(n_positions) * static_cast<std::size_t>(position_stride_)),
+        k_(device, layer_stride_ * static_cast<std::size_t>(h.n_layers), "kv_cache"),
+        v_(device, layer_stride_ * static_cast<std::size_t>(h.n_layers), "kv_cache") {}
+
+  int n_positions() const { return n_positions_; }
+  half* k(int layer) const { return k_.data() + layer_stride_ * static_cast<std::size_t>(layer); }
+  half* v(int layer) const { return v_.data() + layer_stride_ * static_cast<std::size_t>(layer); }
+  int position_stride() const { return position_stride_; }  ///< elements
+  int head_stride() const { return head_stride_; }          ///< elements
+
+ private:
+  int n_positions_;
+  int head_stride_;
+  int position_stride_;
+  std::size_t layer_stride_;
+  Buffer<half> k_, v_;
+};
+
+}  // namespace m40llm

@@ -1,0 +1,126 @@
+#include "engine/model/hparams.hpp"
+
+#include <cmath>
+
+#include "engine/error.hpp"
+
+namespace m40llm {
+namespace {
+
+std::string where(const gguf::File& file) { return file.path().string() + ": "; }
+
+/// A size between least and most.
+int size(const gguf::File& file, std::string_view key, std::uint32_t value, std::uint32_t least, std::uint32_t most) {
+  if (value < least || value > most) {
+    throw Error(where(file) + std::string(key) + " is " + std::to_string(value) + "; expected " + std::to_string(least) + " to " +
+                std::to_string(most));
+  }
+  return static_cast<int>(value);
+}
+
+int size(const gguf::File& file, std::string_view key, std::uint32_t least, std::uint32_t most) {
+  return size(file, key, file.u32(key), least, most);
+}
+
+void expect_shape(const gguf::File& file, const std::string& name, std::vector<std::uint64_t> shape) {
+  const gguf::Tensor& tensor = file.tensor(name);
+  if (tensor.shape == shape) return;
+  const auto text = [](const std::vector<std::uint64_t>& extents) {
+    std::string joined;
+    for (const std::uint64_t extent : extents) joined += (joined.empty() ? "" : " x ") + std::to_string(extent);
+    return joined;
+  };
+  throw Error(where(file) + "tensor '" + name + "' is " + text(tensor.shape) + "; expected " + text(shape));
+}
+
+void expect_vector(const gguf::File& file, const std::string& name, int n) {
+  expect_shape(file, name, {static_cast<std::uint64_t>(n)});
+  if (file.tensor(name).type != gguf::TensorType::f32) {
+    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(file.tensor(name).type)) + "; expected F32");
+  }
+}
+
+void expect_matrix(const gguf::File& file, const std::string& name, int rows, int cols) {
+  expect_shape(file, name, {static_cast<std::uint64_t>(cols), static_cast<std::uint64_t>(rows)});
+  const gguf::TensorType type = file.tensor(name).type;
+  if (type != gguf::TensorType::f32 && type != gguf::TensorType::f16 && type != gguf::TensorType::q8_0 &&
+      type != gguf::TensorType::q4_1) {
+    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(type)) + "; expected F32, F16, Q8_0 or Q4_1");
+  }
+}
+
+}  // namespace
+
+Hparams read_hparams(const gguf::File& file) {
+  const std::string_view architecture = file.str("general.architecture");
+  if (architecture != "llama") {
+    throw Error(where(file) + "general.architecture is '" + std::string(architecture) + "'; expected 'llama'");
+  }
+  for (const char* key : {"llama.rope.scaling.type"}) {
+    if (file.str_or(key, "none") != "none") {
+      throw Error(where(file) + key + " is '" + std::string(file.str(key)) + "'; expected 'none'");
+    }
+  }
+  if (file.find_tensor("rope_freqs.weight") != nullptr) {
+    throw Error(where(file) + "tensor 'rope_freqs.weight' (frequency factors) is not supported");
+  }
+  if (file.has("llama.expert_count") && file.u32("llama.expert_count") != 0) {
+    throw Error(where(file) + "llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) + "; expected 0 (no experts)");
+  }
+  Hparams h;
+  h.n_layers = size(file, "llama.block_count", 1, 1024);
+  h.n_context = size(file, "llama.context_length", 1, 1u << 22);
+  h.width = size(file, "llama.embedding_length", 1, 1u << 17);
+  h.n_ffn = size(file, "llama.feed_forward_length", 1, 1u << 18);
+  h.n_heads = size(file, "llama.attention.head_count", 1, 1024);
+  const auto heads = static_cast<std::uint32_t>(h.n_heads);
+  h.n_kv_heads = size(file, "llama.attention.head_count_kv", file.u32_or("llama.attention.head_count_kv", heads), 1, heads);
+  if (h.n_heads % h.n_kv_heads != 0) {
+    throw Error(where(file) + "llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) + "; expected a divisor of the " +
+                std::to_string(h.n_heads) + " heads");
+  }
+  h.head_dim = size(file, "llama.attention.key_length",
+                    file.u32_or("llama.attention.key_length", static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
+  if (h.head_dim % 8 != 0) {
+    throw Error(where(file) + "heads of " + std::to_string(h.head_dim) + " dimensions; expected a multiple of 8");
+  }
+  h.n_rotated = size(file, "llama.rope.dimension_count",
+                     file.u32_or("llama.rope.dimension_count", static_cast<std::uint32_t>(h.head_dim)), 2,
+                     static_cast<std::uint32_t>(h.head_dim));
+  if (h.n_rotated % 2 != 0) {
+    throw Error(where(file) + "llama.rope.dimension_count is " + std::to_string(h.n_rotated) + "; expected an even number");
+  }
+  h.eps = file.f32("llama.attention.layer_norm_rms_epsilon");
+  if (!(h.eps > 0 && h.eps < 1)) {
+    throw Error(where(file) + "llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) + "; expected 0 to 1");
+  }
+  h.rope_base = file.f32_or("llama.rope.freq_base", 10000.f);
+  if (!(h.rope_base >= 1) || !std::isfinite(h.rope_base)) {
+    throw Error(where(file) + "llama.rope.freq_base is " + std::to_string(h.rope_base) + "; expected at least 1");
+  }
+  const gguf::Tensor& embedding = file.tensor("token_embd.weight");
+  const std::uint64_t n_vocab = embedding.shape.size() == 2 ? embedding.shape[1] : 0;
+  h.n_vocab = size(file, "rows of token_embd.weight", n_vocab > (1u << 24) ? ~0u : static_cast<std::uint32_t>(n_vocab), 1, 1u << 24);
+
+  expect_matrix(file, "token_embd.weight", h.n_vocab, h.width);
+  expect_vector(file, "output_norm.weight", h.width);
+  if (file.find_tensor("output.weight") != nullptr) expect_matrix(file, "output.weight", h.n_vocab, h.width);
+  for (int layer = 0; layer < h.n_layers; ++layer) {
+    const std::string block = "blk." + std::to_string(layer) + ".";
+    expect_vector(file, block + "attn_norm.weight", h.width);
+    expect_matrix(file, block + "attn_q.weight", h.n_heads * h.head_dim, h.width);
+    expect_matrix(file, block + "attn_k.weight", h.n_kv_heads * h.head_dim, h.width);
+    expect_matrix(file, block + "attn_v.weight", h.n_kv_heads * h.head_dim, h.width);
+    expect_matrix(file, block + "attn_output.weight", h.width, h.n_heads * h.head_dim);
+    expect_vector(file, block + "ffn_norm.weight", h.width);
+    expect_matrix(file, block + "ffn_gate.weight", h.n_ffn, h.width);
+    expect_matrix(file, block + "ffn_up.weight", h.n_ffn, h.width);
+    expect_matrix(file, block + "ffn_down.weight", h.width, h.n_ffn);
+    for (const char* bias : {"attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"}) {
+      if (file.find_tensor(block + bias) != nullptr) throw Error(where(file) + "tensor '" + block + bias + "': biases are not supported");
+    }
+  }
+  return h;
+}
+
+}  // namespace m40llm

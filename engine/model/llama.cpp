@@ -1,0 +1,188 @@
+#include "engine/model/llama.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "engine/error.hpp"
+#include "engine/model/rope_table.hpp"
+
+namespace m40llm {
+namespace {
+
+template <class Params>
+void run(Stream& stream, const Op<Params>& op, const Params& params) {
+  const Variant<Params>& variant = op.default_variant(params);
+  stream.launch(variant.kernel, variant.config(params), params);
+}
+
+const Op<GemvParams>& gemv_op(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::f32: return kGemvF32;
+    case gguf::TensorType::f16: return kGemvF16;
+    case gguf::TensorType::q8_0: return kGemvQ8_0;
+    case gguf::TensorType::q4_1: return kGemvQ4_1;
+    default: throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
+  }
+}
+
+const Op<EmbeddingParams>& embedding_op(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::f32: return kEmbeddingF32;
+    case gguf::TensorType::f16: return kEmbeddingF16;
+    case gguf::TensorType::q8_0: return kEmbeddingQ8_0;
+    case gguf::TensorType::q4_1: return kEmbeddingQ4_1;
+    default: throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
+  }
+}
+
+/// n floats, zeros in them and behind them up to the next multiple of 32.
+Buffer<float> activation(Device& device, Stream& stream, int n) {
+  Buffer<float> buffer(device, static_cast<std::size_t>(n + 31) / 32 * 32, "activations");
+  stream.fill(buffer.data(), 0, buffer.bytes());
+  return buffer;
+}
+
+Buffer<float> vector(Device& device, Stream& stream, const gguf::Tensor& tensor) {
+  Buffer<float> buffer(device, tensor.elements(), "weights");
+  stream.copy_to_device(buffer.data(), tensor.data.data(), tensor.data.size());
+  stream.synchronize();
+  return buffer;
+}
+
+Buffer<float2> rope_rows(Device& device, Stream& stream, const Hparams& h, int n_positions) {
+  const std::vector<float2> rows = RopeTable(h.n_rotated, static_cast<double>(h.rope_base)).rows(n_positions);
+  Buffer<float2> buffer(device, rows.size(), "rope_table");
+  buffer.upload(stream, rows);
+  stream.synchronize();
+  return buffer;
+}
+
+int checked_positions(const Hparams& h, int n_positions) {
+  if (n_positions < 1 || n_positions > h.n_context) {
+    throw Error(std::to_string(n_positions) + " positions; the model's context has 1 to " + std::to_string(h.n_context));
+  }
+  return n_positions;
+}
+
+}  // namespace
+
+Llama::Weights::Weights(Device& device, Stream& stream, const gguf::Tensor& tensor)
+    : type(tensor.type),
+      matrix(device, stream, pack(tensor.type, tensor.shape.at(1), tensor.shape.at(0), tensor.data), "weights") {}
+
+Llama::Layer Llama::load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const {
+  const auto tensor = [&](const char* name) -> const gguf::Tensor& {
+    return file.tensor("blk." + std::to_string(layer) + "." + name + ".weight");
+  };
+  return {vector(device, stream, tensor("attn_norm")),
+          {device, stream, tensor("attn_q")},
+          {device, stream, tensor("attn_k")},
+          {device, stream, tensor("attn_v")},
+          {device, stream, tensor("attn_output")},
+          vector(device, stream, tensor("ffn_norm")),
+          {device, stream, tensor("ffn_gate")},
+          {device, stream, tensor("ffn_up")},
+          {device, stream, tensor("ffn_down")}};
+}
+
+Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
+    : hparams_(read_hparams(file)),
+      embedding_(device, stream, file.tensor("token_embd.weight")),
+      output_norm_(vector(device, stream, file.tensor("output_norm.weight"))),
+      rope_table_(rope_rows(device, stream, hparams_, checked_positions(hparams_, n_positions))),
+      kv_cache_(device, hparams_, n_positions),
+      token_and_position_(device, 2, "activations"),
+      hidden_(activation(device, stream, hparams_.width)),
+      normed_(activation(device, stream, hparams_.width)),
+      q_(activation(device, stream, hparams_.n_heads * hparams_.head_dim)),
+      k_(activation(device, stream, hparams_.n_kv_heads * hparams_.head_dim)),
+      v_(activation(device, stream, hparams_.n_kv_heads * hparams_.head_dim)),
+      attention_(activation(device, stream, hparams_.n_heads * hparams_.head_dim)),
+      projected_(activation(device, stream, hparams_.width)),
+      gate_(activation(device, stream, hparams_.n_ffn)),
+      up_(activation(device, stream, hparams_.n_ffn)),
+      activated_(activation(device, stream, hparams_.n_ffn)),
+      logits_(device, static_cast<std::size_t>(hparams_.n_vocab), "activations"),
+      next_token_(device, 1, "activations") {
+  for (int layer = 0; layer < hparams_.n_layers; ++layer) layers_.push_back(load_layer(device, stream, file, layer));
+  if (const gguf::Tensor* output = file.find_tensor("output.weight")) output_.emplace_back(device, stream, *output);
+  stream.synchronize();
+}
+
+void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden) {
+  if (token < 0 || token >= hparams_.n_vocab) {
+    throw Error("token " + std::to_string(token) + "; the vocabulary has 0 to " + std::to_string(hparams_.n_vocab - 1));
+  }
+  if (position < 0 || position >= n_positions()) {
+    throw Error("position " + std::to_string(position) + "; the sequence has room for 0 to " + std::to_string(n_positions() - 1));
+  }
+  const auto width = static_cast<std::size_t>(hparams_.width);
+  const auto keep = [&](std::size_t layer) {
+    if (!hidden.empty()) stream.copy_to_host(hidden.data() + layer * width, hidden_.data(), width * sizeof(float));
+  };
+  token_and_position_.upload(stream, std::array{token, position});
+  run(stream, embedding_op(embedding_.type),
+      EmbeddingParams{embedding_.matrix.view(), token_and_position_.data(), hidden_.data()});
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    keep(layer);
+    attention(stream, layers_[layer], static_cast<int>(layer));
+    feed_forward(stream, layers_[layer]);
+  }
+  keep(layers_.size());
+  norm(stream, output_norm_);
+  gemv(stream, output_.empty() ? embedding_ : output_.front(), normed_, logits_);
+  run(stream, kArgmax, ArgmaxParams{logits_.data(), next_token_.data(), hparams_.n_vocab});
+}
+
+void Llama::attention(Stream& stream, const Layer& weights, int layer) const {
+  const Hparams& h = hparams_;
+  const int* const position = token_and_position_.data() + 1;
+  norm(stream, weights.attention_norm);
+  gemv(stream, weights.q, normed_, q_);
+  gemv(stream, weights.k, normed_, k_);
+  gemv(stream, weights.v, normed_, v_);
+  rope(stream, q_, h.n_heads);
+  rope(stream, k_, h.n_kv_heads);
+  half* const k = kv_cache_.k(layer);
+  half* const v = kv_cache_.v(layer);
+  const int position_stride = kv_cache_.position_stride();
+  const int head_stride = kv_cache_.head_stride();
+  run(stream, kKvAppend,
+      KvAppendParams{k_.data(), v_.data(), k, v, position, h.n_kv_heads, h.head_dim, position_stride, head_stride});
+  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
+  run(stream, kAttentionDecode,
+      AttentionDecodeParams{q_.data(), k, v, position, attention_.data(), h.n_heads, h.n_kv_heads, h.head_dim, position_stride,
+                            head_stride, scale});
+  gemv(stream, weights.attention_output, attention_, projected_);
+  add(stream, projected_);
+}
+
+void Llama::feed_forward(Stream& stream, const Layer& weights) const {
+  norm(stream, weights.ffn_norm);
+  gemv(stream, weights.gate, normed_, gate_);
+  gemv(stream, weights.up, normed_, up_);
+  run(stream, kSwiglu, SwigluParams{gate_.data(), up_.data(), activated_.data(), hparams_.n_ffn});
+  gemv(stream, weights.down, activated_, projected_);
+  add(stream, projected_);
+}
+
+void Llama::gemv(Stream& stream, const Weights& weights, const Buffer<float>& x, const Buffer<float>& y) const {
+  run(stream, gemv_op(weights.type), GemvParams{weights.matrix.view(), x.data(), y.data()});
+}
+
+void Llama::norm(Stream& stream, const Buffer<float>& weight) const {
+  run(stream, kRmsNorm, RmsNormParams{hidden_.data(), weight.data(), normed_.data(), 1, hparams_.width, hparams_.eps});
+}
+
+void Llama::rope(Stream& stream, const Buffer<float>& x, int n_heads) const {
+  // Files of the llama architecture keep rows of Q and K permuted so that pairs stand side by side.
+  run(stream, kRopeNormal,
+      RopeParams{x.data(), rope_table_.data(), token_and_position_.data() + 1, n_heads, hparams_.head_dim, hparams_.n_rotated});
+}
+
+void Llama::add(Stream& stream, const Buffer<float>& y) const {
+  run(stream, kResidualAdd, ResidualAddParams{hidden_.data(), y.data(), hparams_.width});
+}
+
+}  // namespace m40llm

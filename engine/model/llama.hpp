@@ -1,0 +1,75 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/device/buffer.hpp"
+#include "engine/gguf/file.hpp"
+#include "engine/kv_cache/kv_cache.hpp"
+#include "engine/model/hparams.hpp"
+#include "engine/model/pack.hpp"
+#include "engine/ops/ops.hpp"
+
+namespace m40llm {
+
+/// A model of the llama architecture on a device, and one sequence on it: a token goes in at a position, logits come out.
+class Llama {
+ public:
+  /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may reach, at most the model's
+  /// context. Throws Error on a file that does not fit or a device that is too small.
+  Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions);
+
+  const Hparams& hparams() const { return hparams_; }
+  int n_positions() const { return kv_cache_.n_positions(); }
+
+  /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and next_token() get their values.
+  /// Positions come in order from 0 on. `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's
+  /// input, the last the input of the final norm; synchronize before reading it. Throws Error on a token or position out of range.
+  void forward(Stream& stream, int token, int position, std::span<float> hidden = {});
+
+  const Buffer<float>& logits() const { return logits_; }        ///< (n_vocab)
+  const Buffer<int>& next_token() const { return next_token_; }  ///< the largest logit's
+
+ private:
+  /// Weights by their storage: with its type the op follows.
+  struct Weights {
+    Weights(Device& device, Stream& stream, const gguf::Tensor& tensor);
+    gguf::TensorType type;
+    DeviceMatrix matrix;
+  };
+  struct Layer {
+    Buffer<float> attention_norm;
+    Weights q, k, v, attention_output;
+    Buffer<float> ffn_norm;
+    Weights gate, up, down;
+  };
+
+  Layer load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const;
+  void gemv(Stream& stream, const Weights& weights, const Buffer<float>& x, const Buffer<float>& y) const;
+  void norm(Stream& stream, const Buffer<float>& weight) const;
+  void rope(Stream& stream, const Buffer<float>& x, int n_heads) const;
+  void attention(Stream& stream, const Layer& weights, int layer) const;
+  void feed_forward(Stream& stream, const Layer& weights) const;
+  void add(Stream& stream, const Buffer<float>& y) const;
+
+  Hparams hparams_;
+  Weights embedding_;
+  std::vector<Layer> layers_;
+  Buffer<float> output_norm_;
+  std::vector<Weights> output_;  // none: the embedding's
+  Buffer<float2> rope_table_;    // (n_positions, n_rotated / 2)
+  KvCache kv_cache_;
+  Buffer<int> token_and_position_;
+  // Activations; each reaches to the next multiple of 32, zeros behind its end.
+  Buffer<float> hidden_;     // (width)
+  Buffer<float> normed_;     // (width)
+  Buffer<float> q_;          // (n_heads * head_dim)
+  Buffer<float> k_, v_;      // (n_kv_heads * head_dim)
+  Buffer<float> attention_;  // (n_heads * head_dim)
+  Buffer<float> projected_;  // (width)
+  Buffer<float> gate_, up_, activated_;  // (n_ffn)
+  Buffer<float> logits_;     // (n_vocab)
+  Buffer<int> next_token_;
+};
+
+}  // namespace m40llm
