@@ -57,7 +57,8 @@ Occupancy occupancy(const ChipLimits& chip, const KernelResources& kernel, const
 
   const long long blocks = static_cast<long long>(launch.grid.x) * launch.grid.y;
   const long long wave = static_cast<long long>(chip.n_sms) * result.blocks_per_sm;
-  result.limiter = blocks < wave ? Limiter::grid : tightest->second;
+  result.sm_limiter = tightest->second;
+  result.limiter = blocks < wave ? Limiter::grid : result.sm_limiter;
   result.waves = (blocks + wave - 1) / wave;
   if (result.waves > 0) {
     result.tail_fraction = static_cast<double>(result.waves * wave - blocks) / static_cast<double>(wave);

@@ -37,6 +37,7 @@ struct Occupancy {
   int warps_per_sm = 0;     ///< of the blocks that fit
   double occupancy = 0;     ///< warps_per_sm over the chip's
   Limiter limiter = Limiter::invalid;
+  Limiter sm_limiter = Limiter::invalid;  ///< what would limit a launch of blocks enough: never `grid`
   long long waves = 0;      ///< rounds of n_sms * blocks_per_sm blocks, the last one counted whole
   double tail_fraction = 0; ///< share of block slots that stay empty in the last wave; 0: it is full
   double filled = 0;        ///< warps on the chip in a launch's fullest wave over all it can hold

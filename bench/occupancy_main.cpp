@@ -46,6 +46,7 @@ Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, 
           {"occupancy", modelled(o.occupancy, "registers, shared memory and block size by the chip's limits")},
           {"filled", modelled(o.filled, "warps of the fullest wave over all that the chip holds")},
           {"limiter", to_string(o.limiter)},
+          {"sm_limiter", to_string(o.sm_limiter)},
           {"waves", o.waves},
           {"tail_fraction", modelled(o.tail_fraction, "empty block slots in the last wave")}};
 }
@@ -67,8 +68,8 @@ int run(const std::vector<std::string>& command) {
   std::cout << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", " << kGm200.n_sms
             << " SMs) from the kernels' machine code\n";
   RunLog log(json, command, nullptr);
-  std::printf("%-26s %-34s %-14s %4s %6s %5s %6s %5s  %-9s %6s %5s\n", "op/variant", "shape", "launch", "regs", "shared",
-              "local", "blk/SM", "occ", "limiter", "waves", "tail");
+  std::printf("%-26s %-12s %4s %6s %5s %6s %5s  %-9s %6s %5s  %s\n", "op/variant", "launch", "regs", "shared", "local",
+              "blk/SM", "occ", "limiter", "waves", "tail", "shape");
   std::size_t done = 0;
   std::size_t failed = 0;
   for (const auto& suite : suites()) {
@@ -86,10 +87,10 @@ int run(const std::vector<std::string>& command) {
         const LaunchConfig launch = suite->config(variant.name, shape);
         const Occupancy o = occupancy(kGm200, *kernel, launch);
         log.append(record(*suite, variant, shape, launch, *kernel, o));
-        std::printf("%-26s %-34s %-14s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%\n", name.c_str(),
-                    to_string(shape).c_str(), text(launch).c_str(), kernel->registers,
-                    static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes, kernel->local_bytes,
-                    o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(), o.waves, 100 * o.tail_fraction);
+        std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", name.c_str(), text(launch).c_str(),
+                    kernel->registers, static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes,
+                    kernel->local_bytes, o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(), o.waves,
+                    100 * o.tail_fraction, to_string(shape).c_str());
         ++done;
         if (o.limiter == Limiter::invalid) {
           ++failed;

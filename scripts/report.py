@@ -17,8 +17,8 @@ GOOD, BAD, DOUBT = "#1a7f4b", "#b3261e", "#8a6100"
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e4e7eb"
 # One colour a device and image, by first appearance; red is kept for failures.
 ARMS = ["#2563a8", "#c8690c", "#5a8f29", "#7a4fa3", "#0b8a8f", "#8c6d5a"]
-LIMITERS = {"warps": "#1a7f4b", "blocks": "#5a8f29", "registers": "#2563a8", "shared": "#c8690c", "grid": "#8b949e", "invalid": BAD}
-LIMITER_TEXT = {"warps": "warp slots: full", "blocks": "32 blocks an SM", "registers": "registers", "shared": "shared memory",
+LIMITERS = {"warps": "#1a7f4b", "blocks": "#5a8f29", "registers": "#2563a8", "shared": "#c8690c", "invalid": BAD}
+LIMITER_TEXT = {"warps": "warp slots: full", "blocks": "block slots: full", "registers": "registers", "shared": "shared memory",
                 "grid": "too few blocks", "invalid": "does not fit"}
 
 
@@ -47,7 +47,7 @@ class Run:
         """Device and image: what times may be compared within."""
         device = self.header["device"]
         if device is None:
-            return "no device"
+            return "no device (modelled)"
         return f"{device['name']}, {device['image']}" + (" (CPU)" if self.kind == "simt" else "")
 
     @property
@@ -177,13 +177,13 @@ def judge(runs):
     for run in runs:
         end = run.end
         if end is None:
-            points.append((f"{run.program} ({run.arm}) was cut short: its records have no end", False))
+            points.append((f"{run.program} on {run.arm} was cut short: its records have no end", False))
         elif end["interrupted"]:
-            points.append((f"{run.program} ({run.arm}) was interrupted; {end['skipped']:,} left out", False))
+            points.append((f"{run.program} on {run.arm} was interrupted; {end['skipped']:,} left out", False))
         elif end["exit_code"] != 0 and end["failed"] == 0:
-            points.append((f"{run.program} ({run.arm}) ended with exit code {end['exit_code']}", False))
+            points.append((f"{run.program} on {run.arm} ended with exit code {end['exit_code']}", False))
         elif end["skipped"]:
-            points.append((f"{run.program} ({run.arm}): {end['skipped']:,} skipped: {end['skipped_why']}", None))
+            points.append((f"{run.program} on {run.arm}: {end['skipped']:,} skipped: {end['skipped_why']}", None))
     commits = sorted({run.commit for run in runs})
     if len(commits) > 1:
         points.append((f"The records are of {len(commits)} commits: {', '.join(commits)}", None))
@@ -234,7 +234,7 @@ class Page:
     def section(self, title, text=""):
         self.add(f"<h2>{esc(title)}</h2>" + (f"<p>{text}</p>" if text else ""))
 
-    def plot(self, traces, names, x_title, x_range=None, shapes=(), row_height=26, legend=True, **x_axis):
+    def plot(self, traces, names, x_title, x_range=None, shapes=(), row_height=38, legend=True, **x_axis):
         """Traces over rows named top to bottom; y is the row's number."""
         import plotly.graph_objects as go
         legend = legend and sum(trace.showlegend is not False for trace in traces) > 0
@@ -244,10 +244,14 @@ class Page:
             font=dict(family="system-ui, sans-serif", size=12, color=INK), showlegend=legend, barmode="overlay",
             legend=dict(orientation="h", x=0, y=1, xanchor="left", yanchor="bottom", font_size=12),
             hoverlabel=dict(align="left"), shapes=list(shapes), paper_bgcolor="white", plot_bgcolor="white")
-        figure.update_yaxes(tickvals=list(range(len(names))), ticktext=[esc(name) + " " for name in names], automargin=True,
-                            range=[len(names) - 0.4, -0.6], showgrid=True, gridcolor=GRID, zeroline=False, fixedrange=True, tickfont_size=11)
+        # Names stand above their rows and not beside them, so that a phone's screen is left to the figures.
+        for row, name in enumerate(names):
+            figure.add_annotation(text=esc(name), xref="paper", x=0, y=row - 0.19, xanchor="left", yanchor="bottom", showarrow=False,
+                                  font_size=11, align="left", bgcolor="rgba(255,255,255,0.7)", borderpad=0)
+        figure.update_yaxes(tickvals=[row + 0.1 for row in range(len(names))], showticklabels=False, ticks="", range=[len(names) - 0.5, -0.9], showgrid=True,
+                            gridcolor=GRID, zeroline=False, fixedrange=True)
         figure.update_xaxes(title=dict(text=x_title, standoff=8), range=x_range, gridcolor=GRID, zeroline=False, automargin=True,
-                            fixedrange=True, nticks=6, **x_axis)
+                            fixedrange=True, nticks=9, **x_axis)
         self.add('<div class="plot">' + figure.to_html(full_html=False, include_plotlyjs=False,
                                                        config={"displayModeBar": False, "responsive": True}) + "</div>")
 
@@ -280,7 +284,7 @@ def draw_parity(page, runs):
         mine = [record for run, record in found if run.arm == arm and record["passed"]]
         if not mine:
             continue
-        shift = (index - (len(arms) - 1) / 2) * 0.5 / max(1, len(arms))
+        shift = (index - (len(arms) - 1) / 2) * 0.36 / max(1, len(arms)) + 0.1
         traces.append(go.Scatter(
             x=[ratio(record) for record in mine], y=[names.index(f"{record['op']}/{record['variant']}") + shift for record in mine],
             mode="markers", name=arm, marker=dict(color=page.colour[arm], size=7, opacity=0.45),
@@ -289,11 +293,11 @@ def draw_parity(page, runs):
     if failed:
         traces.append(go.Scatter(
             x=[min(ratio(record), 1.12) if ratio(record) > 1 else 1.12 for _, record in failed],
-            y=[names.index(f"{record['op']}/{record['variant']}") for _, record in failed], mode="markers", name="failed",
+            y=[names.index(f"{record['op']}/{record['variant']}") + 0.1 for _, record in failed], mode="markers", name="failed",
             marker=dict(color=BAD, size=10, symbol="x"),
             hovertext=[f"{esc(record['line'])}<br>error/bound {record['error_over_bound']}" for _, record in failed], hoverinfo="text"))
     bound = dict(type="line", x0=1, x1=1, y0=0, y1=1, yref="paper", line=dict(color=BAD, width=1.5, dash="dot"))
-    page.plot(traces, names, "error over bound", [-0.03, 1.18], [bound])
+    page.plot(traces, names, "error over bound", [-0.03, 1.18], [bound], dtick=0.25)
     if failed:
         page.add("<h3>What failed</h3>" + table(
             ["run it alone", "device", "error/bound", "worst output", "why"],
@@ -325,7 +329,8 @@ def draw_occupancy(page, runs):
     chip = next(iter(found.values()))
     page.section(f"Occupancy on {chip['arch']} ({chip['chip']})",
                  "Modelled from the machine code, not measured: the warps an SM can hold of 64, for each kernel's largest launch at the "
-                 "model's shapes, and what limits them. The light bar is what that launch fills of the whole chip at once.")
+                 "model's shapes, and what limits them in the SM. The light bar is what that launch fills of the whole chip at once: with "
+                 "less than the dark bar, it has too few blocks.")
     largest = {}
     for record in found.values():
         blocks = record["launch"]["grid"][0] * record["launch"]["grid"][1]
@@ -334,25 +339,25 @@ def draw_occupancy(page, runs):
     names = list(largest)
     traces = []
     for limiter, colour in LIMITERS.items():
-        rows = [(i, largest[name][1]) for i, name in enumerate(names) if largest[name][1]["limiter"] == limiter]
+        rows = [(i, largest[name][1]) for i, name in enumerate(names) if largest[name][1]["sm_limiter"] == limiter]
         if not rows:
             continue
         text = [f"{100 * record['occupancy']['value']:.0f} %" for _, record in rows]
         hover = [f"{esc(record['kernel'])}<br>{esc(shape_text(record['shape']))}<br>grid {record['launch']['grid'][0]} x "
                  f"{record['launch']['grid'][1]}, block {record['launch']['block']}<br>{record['registers']} registers, "
                  f"{record['static_shared_bytes'] + record['launch']['shared_bytes']} B shared<br>{record['blocks_per_sm']} blocks an SM, "
-                 f"{record['waves']} waves, {100 * record['tail_fraction']['value']:.0f} % of the last empty" for _, record in rows]
-        traces.append(go.Bar(x=[100 * record["occupancy"]["value"] for _, record in rows], y=[i - 0.12 for i, _ in rows], orientation="h",
-                             width=0.46, name=LIMITER_TEXT[limiter], marker_color=colour, text=text, textposition="outside",
+                 f"{record['waves']} wave{'s' * (record['waves'] != 1)}, {100 * record['tail_fraction']['value']:.0f} % of the last empty" for _, record in rows]
+        traces.append(go.Bar(x=[100 * record["occupancy"]["value"] for _, record in rows], y=[i + 0.06 for i, _ in rows], orientation="h",
+                             width=0.36, name=LIMITER_TEXT[limiter], marker_color=colour, text=text, textposition="outside",
                              cliponaxis=False, hovertext=hover, hoverinfo="text"))
-        traces.append(go.Bar(x=[100 * record["filled"]["value"] for _, record in rows], y=[i + 0.24 for i, _ in rows], orientation="h",
-                             width=0.2, marker_color=colour, opacity=0.35, showlegend=False, hovertext=hover, hoverinfo="text"))
-    page.plot(traces, names, "% of warp slots (colour: what limits it)", [0, 112], row_height=30)
+        traces.append(go.Bar(x=[100 * record["filled"]["value"] for _, record in rows], y=[i + 0.31 for i, _ in rows], orientation="h",
+                             width=0.14, marker_color=colour, opacity=0.35, showlegend=False, hovertext=hover, hoverinfo="text"))
+    page.plot(traces, names, "% of warp slots (colour: what limits it)", [0, 112], row_height=44)
     rows = [[esc(record["kernel"]), esc(shape_text(record["shape"])),
              f"{record['launch']['grid'][0]:,}" + (f" x {record['launch']['grid'][1]}" if record["launch"]["grid"][1] > 1 else ""),
              record["launch"]["block"], record["registers"], f"{record['static_shared_bytes'] + record['launch']['shared_bytes']:,}",
              record["local_bytes"], record["blocks_per_sm"], f"{100 * record['occupancy']['value']:.0f} %",
-             esc(LIMITER_TEXT[record["limiter"]]), record["waves"], f"{100 * record['tail_fraction']['value']:.0f} %"]
+             esc(LIMITER_TEXT[record["sm_limiter"]]) + (", but too few blocks" if record["limiter"] == "grid" else ""), record["waves"], f"{100 * record['tail_fraction']['value']:.0f} %"]
             for record in found.values()]
     page.add(folded("Every kernel and launch", table(
         ["kernel", "shape", "grid", "block", "registers", "shared B", "local B", "blocks/SM", "occupancy", "limit", "waves", "tail empty"],
@@ -389,7 +394,7 @@ def draw_bandwidth(page, runs):
         for index, arm in enumerate(arms):
             mine = [record for run, record in shown if run.arm == arm]
             value = [100 * record["fraction_of_bandwidth"]["value"] for record in mine]
-            shift = (index - (len(arms) - 1) / 2) * 0.5 / len(arms)
+            shift = (index - (len(arms) - 1) / 2) * 0.36 / len(arms) + 0.1
             traces.append(go.Scatter(
                 x=value, y=[names.index(label(record)) + shift for record in mine], mode="markers", name=arm,
                 marker=dict(color=page.colour[arm], size=9),
@@ -398,7 +403,7 @@ def draw_bandwidth(page, runs):
                              arrayminus=[v * (1 - record["median_us"] / record["spread"]["p75"]) for v, record in zip(value, mine)]),
                 hovertext=[f"{esc(label(record))}<br>{v:.1f} % of {esc(arm)}<br>median {record['median_us']:.4g} us"
                            for v, record in zip(value, mine)], hoverinfo="text"))
-        page.plot(traces, names, "% of peak bandwidth", [0, 104], row_height=24 + 4 * len(arms))
+        page.plot(traces, names, "% of peak bandwidth", [0, 104], row_height=36 + 4 * len(arms))
     page.add(folded("All GPU times", bench_table(found)))
 
 
@@ -419,19 +424,19 @@ def draw_tokens(page, found, title, text):
         p25, median, p75 = (1e6 / quantile(times, p) for p in (0.75, 0.5, 0.25))
         slowest, fastest = 1e6 / max(times), 1e6 / min(times)
         hover = f"{esc(arm)}<br>median {median:.4g} tokens/s<br>middle half {p25:.4g} to {p75:.4g}<br>all {slowest:.4g} to {fastest:.4g}"
-        common = dict(y=[index, index], mode="lines", showlegend=False, hovertext=hover, hoverinfo="text")
+        common = dict(y=[index + 0.1] * 2, mode="lines", showlegend=False, hovertext=hover, hoverinfo="text")
         traces.append(go.Scatter(x=[slowest, fastest], line=dict(color=colour, width=1.5), **common))
         traces.append(go.Scatter(x=[p25, p75], line=dict(color=colour, width=9), opacity=0.45, **common))
-        traces.append(go.Scatter(x=[median], y=[index], mode="markers", showlegend=False, hovertext=hover, hoverinfo="text",
+        traces.append(go.Scatter(x=[median], y=[index + 0.1], mode="markers", showlegend=False, hovertext=hover, hoverinfo="text",
                                  marker=dict(color=colour, size=12)))
         cost = mine[0][1]["per_token"]
         rows.append([esc(arm), f"{1e6 * len(times) / sum(times):,.4g}", f"{median:,.4g}", f"{p25:,.4g} to {p75:,.4g}", f"{len(times):,}",
-                     f"{1e6 * len(prompt) / sum(prompt):,.4g}" if prompt else "", f"{cost['launches']:g}", f"{cost['allocations']:g}",
-                     f"{cost['copies']:g}", f"{cost['synchronizations']:g}"])
+                     f"{1e6 * len(prompt) / sum(prompt):,.4g}" if prompt else "",
+                     f"{cost['launches']:g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}"])
     if traces:
-        page.plot(traces, list(by_arm), "tokens/s, a decode step", None, row_height=44, legend=False, rangemode="tozero")
-    page.add(table(["device, image, way", "tokens/s (mean)", "median", "middle half", "tokens", "prompt tokens/s", "launches a token", "allocations",
-                    "copies", "waits"], rows, set(range(1, 10))))
+        page.plot(traces, list(by_arm), "tokens/s, a decode step", None, row_height=52, legend=False, rangemode="tozero")
+    page.add(table(["device, image, way", "tokens/s (mean)", "median", "middle half", "tokens", "prompt tokens/s",
+                    "launches / allocations / copies / waits a token"], rows, set(range(1, 7))))
 
 
 def draw_texts(page, runs):
@@ -483,7 +488,7 @@ ul { list-style: none; margin: 10px 0 0; padding: 0; } li { margin: 4px 0; paddi
 .cpu { border: 1px dashed #8a6100; border-radius: 6px; padding: 0 18px 14px; margin-top: 38px; background: #fffdf6; } .cpu h2 { margin-top: 16px; }
 .wide { overflow-x: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-size: 13px; } th, td { text-align: left; vertical-align: top; padding: 4px 14px 4px 0; border-bottom: 1px solid #e4e7eb; }
-th { color: #59636e; font-weight: 600; white-space: nowrap; } td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th { color: #59636e; font-weight: 600; vertical-align: bottom; } td.n { white-space: nowrap; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 code { font-size: 12px; } .text { white-space: pre-wrap; min-width: 110px; max-width: 200px; overflow-wrap: anywhere; } .text.long { min-width: 260px; max-width: 420px; }
 summary { cursor: pointer; color: #2563a8; margin: 8px 0; } .plot { width: 100%; }
 @media (max-width: 600px) { main { padding: 14px 12px 40px; } .verdict { padding: 10px 12px; } .cpu { padding: 0 10px 10px; } body { font-size: 14px; } }

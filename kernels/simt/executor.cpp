@@ -110,6 +110,7 @@ Block* Worker::start_block() {
   Block& block = *free_blocks_.back();
   free_blocks_.pop_back();
   block.worker = this;
+  block.order = order.kind;
   block.x = number % launch.grid_x;
   block.y = number / launch.grid_x;
   block.grid_x = launch.grid_x;

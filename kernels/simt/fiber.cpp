@@ -22,15 +22,8 @@ constexpr std::size_t kStackBytes = 64 * 1024;
 #endif
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kSlab = 64;  // fibers
-
-/// What travels with a jump: who left, and who comes.
-struct Crossing {
-  Fiber* from;
-  Fiber* to;
-};
 }  // namespace
 
-using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
@@ -75,28 +68,28 @@ void Fiber::abandon() {
   context_ = make_fcontext(stack_ + stack_bytes_, stack_bytes_, Fiber::arrived);
 }
 
-void Fiber::switch_to(Fiber& from, Fiber& to) {
-  Crossing crossing{&from, &to};
+void Fiber::leave([[maybe_unused]] Fiber& to) {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&from.fake_stack_, to.stack_, to.stack_bytes_);
+  __sanitizer_start_switch_fiber(&fake_stack_, to.stack_, to.stack_bytes_);
 #endif
 #if defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(to.sanitizer_fiber_, 1);  // 1: switching orders nothing; barriers do
 #endif
-  const transfer_t transfer = jump_fcontext(to.context_, &crossing);
-  static_cast<Crossing*>(transfer.data)->from->context_ = transfer.fctx;
+}
+
+void Fiber::returned() {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(from.fake_stack_, nullptr, nullptr);
+  __sanitizer_finish_switch_fiber(fake_stack_, nullptr, nullptr);
 #endif
 }
 
 void Fiber::arrived(transfer_t transfer) {
-  const Crossing crossing = *static_cast<Crossing*>(transfer.data);
-  crossing.from->context_ = transfer.fctx;
+  Fiber* const from = static_cast<Fiber*>(transfer.data);
+  from->context_ = transfer.fctx;
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
-  crossing.to->entry_();
+  from->target_->entry_();
 }
 
 FiberPool::~FiberPool() {

@@ -19,17 +19,33 @@ class Fiber {
   Fiber& operator=(const Fiber&) = delete;
 
   /// Leaves the running fiber `from` and goes on where `to` left off. Returns when somebody switches back to `from`.
-  static void switch_to(Fiber& from, Fiber& to);
-  /// Called first thing on a new stack.
-  static void arrived(boost::context::detail::transfer_t transfer);
+  static void switch_to(Fiber& from, Fiber& to) {
+    if constexpr (kSanitized) from.leave(to);
+    from.target_ = &to;
+    const boost::context::detail::transfer_t transfer = boost::context::detail::jump_fcontext(to.context_, &from);
+    static_cast<Fiber*>(transfer.data)->context_ = transfer.fctx;
+    if constexpr (kSanitized) from.returned();
+  }
   /// Forgets what runs on this fiber's stack: the next switch starts `entry` anew. The stack is not unwound.
   void abandon();
 
  private:
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  static constexpr bool kSanitized = true;
+#else
+  static constexpr bool kSanitized = false;
+#endif
+  /// First thing on a new stack.
+  static void arrived(boost::context::detail::transfer_t transfer);
+  // What sanitizers must be told.
+  void leave(Fiber& to);
+  void returned();
+
   std::byte* stack_ = nullptr;
   std::size_t stack_bytes_ = 0;
   void (*entry_)() = nullptr;
   boost::context::detail::fcontext_t context_ = nullptr;
+  Fiber* target_ = nullptr;          // whom it left for
   void* sanitizer_fiber_ = nullptr;  // TSan's handle
   void* fake_stack_ = nullptr;       // ASan's
 };

@@ -1,7 +1,5 @@
 #include "kernels/simt/scheduler.hpp"
 
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "kernels/simt/checker.hpp"
@@ -17,24 +15,6 @@ constinit thread_local Lane* current = nullptr;
 namespace {
 
 constexpr std::uint64_t kPollLimit = std::uint64_t{1} << 24;  // raw loads in a loop before it counts as endless
-
-std::uint64_t next_random(std::uint64_t& state) {  // xorshift64* (Vigna, 2016)
-  state ^= state >> 12;
-  state ^= state << 25;
-  state ^= state >> 27;
-  return state * 0x2545f4914f6cdd1dull;
-}
-
-/// One of the bits set in mask, by the order asked for.
-unsigned choose(std::uint32_t mask, Order::Kind kind, std::uint64_t& random) {
-  switch (kind) {
-    case Order::Kind::ascending: return static_cast<unsigned>(std::countr_zero(mask));
-    case Order::Kind::descending: return 31u - static_cast<unsigned>(std::countl_zero(mask));
-    case Order::Kind::random: break;
-  }
-  const unsigned nth = static_cast<unsigned>((next_random(random) >> 32) % static_cast<unsigned>(std::popcount(mask)));
-  return static_cast<unsigned>(std::countr_zero(_pdep_u32(1u << nth, mask)));
-}
 
 /// Leaves the running lane, which waits, for another of its block, or for the worker when all wait.
 void suspend() {
@@ -53,6 +33,17 @@ void suspend() {
   }
   Fiber::switch_to(*me->fiber, *to);
   me->wait = Wait::nothing;
+}
+
+/// The collective of these lanes that others have come to, or a free place for it; null if there is none.
+Collective* find_collective(Warp& warp, CollectiveKind kind, std::uint32_t mask) {
+  Collective* free = nullptr;
+  for (Collective& each : warp.collectives) {
+    if (each.mask == mask && each.kind == kind) return &each;
+    if (each.mask == 0 && free == nullptr) free = &each;
+  }
+  if (free != nullptr) *free = {mask, 0, kind};
+  return free;
 }
 
 float as_float(std::uint64_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits)); }
@@ -110,17 +101,6 @@ void complete(Warp& warp, const Collective& c, const void* site) {
 
 }  // namespace
 
-Lane* Block::pick() {
-  if (ready_warps == 0) return nullptr;
-  const Order::Kind kind = worker->order.kind;
-  if (kind == Order::Kind::random || (ready_warps >> current_warp & 1) == 0) current_warp = choose(ready_warps, kind, random);
-  Warp& warp = warps[current_warp];
-  const unsigned lane = choose(warp.runnable, kind, random);
-  warp.runnable &= ~(1u << lane);
-  if (warp.runnable == 0) ready_warps &= ~(1u << current_warp);
-  return &warp.lanes[lane];
-}
-
 void Block::try_barrier() {
   if (n_at_barrier == 0 || n_at_barrier + n_exited != threads) return;
   for (Warp& warp : warps) {
@@ -172,18 +152,15 @@ std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t 
     return in;
   }
   Collective* c = nullptr;
-  for (Collective& each : warp.collectives) {
-    if (each.mask == mask && each.kind == kind) {
-      c = &each;
-      break;
-    }
-    if (each.mask == 0 && c == nullptr) c = &each;
+  if (Collective& first = warp.collectives[0]; first.mask == mask && first.kind == kind) {
+    c = &first;
+  } else {
+    c = find_collective(warp, kind, mask);
   }
   if (c == nullptr) {
     report(Fault::shuffle_missing_lane, site, "more than 8 collectives of one warp wait for lanes");
     return in;
   }
-  if (c->mask == 0) *c = {mask, 0, kind};
   warp.in[index] = in;
   warp.argument[index] = argument;
   c->arrived |= lane.bit();

@@ -1,4 +1,6 @@
 #pragma once
+#include <immintrin.h>
+
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -82,6 +84,7 @@ struct SharedSite {
 
 struct Block {
   Worker* worker = nullptr;
+  Order::Kind order = Order::Kind::ascending;
   unsigned x = 0, y = 0;
   unsigned threads = 0;
   unsigned grid_x = 1, grid_y = 1;
@@ -104,7 +107,25 @@ struct Block {
 
   bool done() const { return n_exited == threads; }
   /// The lane to run next, or null if all wait.
-  Lane* pick();
+  Lane* pick() {
+    if (ready_warps == 0) return nullptr;
+    if (order == Order::Kind::random || (ready_warps >> current_warp & 1) == 0) current_warp = choose(ready_warps);
+    Warp& warp = warps[current_warp];
+    const unsigned lane = choose(warp.runnable);
+    warp.runnable &= ~(1u << lane);
+    if (warp.runnable == 0) ready_warps &= ~(1u << current_warp);
+    return &warp.lanes[lane];
+  }
+  /// One of the bits set in mask, by the order asked for.
+  unsigned choose(std::uint32_t mask) {
+    if (order == Order::Kind::ascending) [[likely]] return static_cast<unsigned>(std::countr_zero(mask));
+    if (order == Order::Kind::descending) return 31u - static_cast<unsigned>(std::countl_zero(mask));
+    random ^= random >> 12;  // xorshift64* (Vigna, 2016)
+    random ^= random << 25;
+    random ^= random >> 27;
+    const unsigned nth = static_cast<unsigned>(random * 0x2545f4914f6cdd1dull >> 32) % static_cast<unsigned>(std::popcount(mask));
+    return static_cast<unsigned>(std::countr_zero(_pdep_u32(1u << nth, mask)));
+  }
   void make_runnable(Warp& warp, std::uint32_t mask) {
     warp.runnable |= mask;
     if (warp.spinning == 0 && warp.runnable != 0) ready_warps |= 1u << warp.index;

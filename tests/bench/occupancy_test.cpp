@@ -63,6 +63,7 @@ TEST(Occupancy, WavesAndTail) {
 TEST(Occupancy, SmallGridIsTheLimit) {
   const Occupancy o = on_m40(32, 0, 256, 24);
   EXPECT_EQ(o.limiter, Limiter::grid);
+  EXPECT_EQ(o.sm_limiter, Limiter::warps);
   EXPECT_DOUBLE_EQ(o.occupancy, 1.0);
   EXPECT_DOUBLE_EQ(o.filled, 0.125);
   EXPECT_DOUBLE_EQ(o.tail_fraction, 7.0 / 8.0);

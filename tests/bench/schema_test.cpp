@@ -139,6 +139,7 @@ Json occupancy() {
           {"occupancy", modelled(1)},
           {"filled", modelled(0.005)},
           {"limiter", "grid"},
+          {"sm_limiter", "warps"},
           {"waves", 1},
           {"tail_fraction", modelled(0.99)}};
 }

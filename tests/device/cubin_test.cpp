@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,6 +82,31 @@ TEST(CubinReader, RefusesAFileCutOffAnywhere) {
     const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
     EXPECT_THROW(read_cubin(cut), Error) << size << " of " << bytes.size() << " bytes";
   }
+}
+
+TEST(CubinReader, RefusesASectionThatReachesPastTheEnd) {
+  const std::vector<std::byte> cubin = compile_for("sm_52");
+  const auto word = [&]<class Word>(std::size_t offset, Word) {
+    Word value;
+    std::memcpy(&value, cubin.data() + offset, sizeof value);
+    return value;
+  };
+  // ELF-64: the section headers' offset and number, and a section's type, offset and size.
+  const auto headers = word(40, std::uint64_t{});
+  const auto count = word(60, std::uint16_t{});
+  int changed_sections = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t header = headers + i * 64;
+    const auto type = word(header + 4, std::uint32_t{});
+    if (type == 0 || type == 8) continue;  // take no room in the file
+    std::vector<std::byte> changed = cubin;
+    // More than there is, of a size that every table of fixed entries would take.
+    const std::uint64_t size = (cubin.size() - word(header + 24, std::uint64_t{})) / 24 * 24 + 24;
+    std::memcpy(changed.data() + header + 32, &size, sizeof size);
+    EXPECT_THROW(read_cubin(changed), Error) << "section " << i;
+    ++changed_sections;
+  }
+  EXPECT_GT(changed_sections, 5);
 }
 
 TEST(CubinReader, SurvivesAnyByteChanged) {

@@ -108,8 +108,8 @@ TEST_F(CudaDevice, ServesSeveralThreadsWithAStreamEach) {
   std::vector<int> sums(4);
   std::vector<std::jthread> threads;
   const auto work = [&](int i) {
-    const std::unique_ptr<Stream> stream = device_->create_stream();
     const Buffer<int> buffer(*device_, 1000, "thread");
+    const std::unique_ptr<Stream> stream = device_->create_stream();
     for (int round = 0; round < 20; ++round) {
       buffer.upload(*stream, std::vector<int>(1000, i));
       const std::vector<int> back = buffer.download(*stream);

@@ -31,7 +31,9 @@ class FakeDriver : public testing::Test {
       unsetenv(name);
     reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
   }
-  void TearDown() override { unsetenv("FAKE_CUDA_FAIL"); }
+  void TearDown() override {
+    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "M40LLM_REQUIRE_SM52"}) unsetenv(name);
+  }
 
   std::string log() const { return reinterpret_cast<const char* (*)()>(dlsym(library_, "fake_cuda_log"))(); }
   int alive() const { return reinterpret_cast<int (*)()>(dlsym(library_, "fake_cuda_alive"))(); }
@@ -72,6 +74,16 @@ TEST_F(FakeDriver, RefusesOtherGpusWhereTheM40IsRequired) {
   setenv("FAKE_CUDA_GPUS", "9.0,5.2", 1);
   EXPECT_EQ(open_device({})->info().arch, "sm_52");
   EXPECT_THROW(open_device({.device = "cuda:0"}), Error);
+}
+
+TEST_F(FakeDriver, SaysThatThereIsNoGpu) {
+  setenv("FAKE_CUDA_GPUS", "", 1);
+  EXPECT_EQ(message_of([] { open_device({.device = "cuda"}); }).find("no CUDA device: "), 0u);
+  EXPECT_EQ(message_of([] { open_device({.device = "cuda:0"}); }).find("no CUDA device: "), 0u);
+  EXPECT_EQ(message_of([] {
+              open_device({.require_sm52 = true});
+            }).find("a GPU of sm_52 is required: no CUDA device: "),
+            0u);
 }
 
 TEST_F(FakeDriver, ReadsTheM40sBandwidthOffItsClock) {

@@ -333,14 +333,15 @@ Module CudaDevice::load_module(const Image& image) {
   return module;
 }
 
-const CudaDevice::Loaded& CudaDevice::load(const std::string& kernel) {
+const CudaDevice::Loaded& CudaDevice::load(std::string_view kernel) {
   const std::lock_guard lock(mutex_);
   if (const auto found = kernels_.find(kernel); found != kernels_.end()) return found->second;
   const Image* image = find_image(info_.image, kernel);
-  if (image == nullptr) throw Error("no kernel '" + kernel + "' in the images for " + info_.image);
+  if (image == nullptr)
+    throw Error("no kernel '" + std::string(kernel) + "' in the images for " + info_.image);
   const Module module = load_module(*image);
   Loaded loaded;
-  driver_.module_function(&loaded.function, module, kernel.c_str());
+  driver_.module_function(&loaded.function, module, std::string(kernel).c_str());
   driver_.function_attribute(&loaded.max_threads, FunctionAttribute::max_threads_per_block, loaded.function);
   const KernelResources* sm52 = find_resources("sm_52", kernel);
   if (sm52 != nullptr) {
@@ -352,32 +353,34 @@ const CudaDevice::Loaded& CudaDevice::load(const std::string& kernel) {
   return kernels_.emplace(kernel, loaded).first->second;
 }
 
-void CudaDevice::check_launch(const std::string& kernel, const Loaded& loaded,
+void CudaDevice::check_launch(std::string_view kernel, const Loaded& loaded,
                               const LaunchConfig& config) const {
-  const std::string who = "kernel '" + kernel + "' (" + shape(config) + "): ";
+  const auto refuse = [&](const std::string& why) {
+    throw Error("kernel '" + std::string(kernel) + "' (" + shape(config) + "): " + why);
+  };
   if (config.block == 0 || config.block % kWarp != 0 || config.block > kMaxBlock) {
-    throw Error(who + "a block is a multiple of 32 threads, at most 1024");
+    refuse("a block is a multiple of 32 threads, at most 1024");
   }
   if (config.block > static_cast<unsigned>(loaded.max_threads)) {
-    throw Error(who + "its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) +
-                " threads");
+    refuse("its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) +
+           " threads");
   }
   if (config.grid.x == 0 || config.grid.x > kMaxGridX || config.grid.y == 0 || config.grid.y > kMaxGridY) {
-    throw Error(who + "a grid is 1 to 2147483647 by 1 to 65535 blocks");
+    refuse("a grid is 1 to 2147483647 by 1 to 65535 blocks");
   }
   const auto static_shared = static_cast<unsigned>(loaded.static_shared_bytes);
   if (static_shared > kMaxSharedBytes || config.shared_bytes > kMaxSharedBytes - static_shared) {
-    throw Error(who + "with " + std::to_string(static_shared) +
-                " bytes of its own that is more than the 49152 a block has");
+    refuse("with " + std::to_string(static_shared) +
+           " bytes of its own that is more than the 49152 a block has");
   }
   if (config.resident) {
     int blocks = 0;
     driver_.occupancy(&blocks, loaded.function, static_cast<int>(config.block), config.shared_bytes);
     const auto limit = static_cast<std::uint64_t>(blocks) * static_cast<std::uint64_t>(info_.n_sms);
     if (std::uint64_t{config.grid.x} * config.grid.y > limit) {
-      throw Error(who + "its blocks wait for each other, and only " + std::to_string(limit) +
-                  " are on the device at once (" + std::to_string(blocks) + " on each of " +
-                  std::to_string(info_.n_sms) + " SMs)");
+      refuse("its blocks wait for each other, and only " + std::to_string(limit) +
+             " are on the device at once (" + std::to_string(blocks) + " on each of " +
+             std::to_string(info_.n_sms) + " SMs)");
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/device/cuda/driver.hpp"
@@ -69,10 +70,10 @@ class CudaDevice final : public Device {
   /// Makes the device's context the calling thread's. The driver's calls work on the thread's own.
   void enter() const { driver_.context_set_current(context_); }
   /// Loads the kernel's file at the first use. Throws Error on a kernel that no image holds.
-  const Loaded& load(const std::string& kernel);
+  const Loaded& load(std::string_view kernel);
   Module load_module(const Image& image);
   /// Throws Error when the kernel cannot be launched so.
-  void check_launch(const std::string& kernel, const Loaded& loaded, const LaunchConfig& config) const;
+  void check_launch(std::string_view kernel, const Loaded& loaded, const LaunchConfig& config) const;
 
   const Driver& driver_;
   Ordinal handle_ = 0;

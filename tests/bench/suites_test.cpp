@@ -1,0 +1,226 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "bench/op_suite.hpp"
+#include "bench/suite.hpp"
+#include "bench/weights.hpp"
+#include "engine/device/simt/simt_device.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+class Suites : public testing::Test {
+ protected:
+  static DeviceOptions simt() {
+    DeviceOptions options;
+    options.device = "simt";
+    return options;
+  }
+  std::unique_ptr<Device> device = open_simt_device(simt());
+  std::unique_ptr<Stream> stream = device->create_stream();
+
+  Verdict run(const Case& c) {
+    const std::unique_ptr<Trial> trial = suite(c.op).trial(*device, c);
+    trial->reset(*stream);
+    trial->launch(*stream);
+    return trial->judge(*stream);
+  }
+};
+
+std::vector<Case> smoke_cases() {
+  std::vector<Case> cases;
+  for (const auto& suite : suites()) {
+    for (const VariantInfo& variant : suite->variants()) {
+      for (const Shape& shape : suite->shapes(Sweep::smoke)) {
+        if (!suite->applies(variant.name, shape)) continue;
+        for (const std::string& inputs : suite->inputs()) cases.push_back({suite->op(), variant.name, shape, inputs, 1});
+      }
+    }
+  }
+  return cases;
+}
+
+TEST_F(Suites, SmokeCasesPass) {
+  for (const Case& c : smoke_cases()) {
+    const Verdict verdict = run(Case::parse(c.line()));
+    EXPECT_TRUE(verdict.passed) << c.line() << ": error over bound " << verdict.error_over_bound << " at " << verdict.worst;
+    EXPECT_GT(verdict.n_outputs, 0U) << c.line();
+  }
+}
+
+TEST_F(Suites, EveryVariantHasASmokeCase) {
+  std::set<std::string> covered;
+  for (const Case& c : smoke_cases()) covered.insert(c.op + "/" + c.variant);
+  for (const auto& suite : suites()) {
+    for (const VariantInfo& variant : suite->variants()) EXPECT_TRUE(covered.contains(suite->op() + "/" + variant.name));
+  }
+}
+
+TEST_F(Suites, NothingLaunchedFails) {
+  for (const Case& c : smoke_cases()) {
+    const std::unique_ptr<Trial> trial = suite(c.op).trial(*device, c);
+    trial->reset(*stream);
+    const Verdict verdict = trial->judge(*stream);
+    EXPECT_FALSE(verdict.passed) << c.line();
+    EXPECT_EQ(verdict.error_over_bound > 1, true) << c.line();
+  }
+}
+
+TEST_F(Suites, LaunchingTwiceAfterResetsGivesTheSameBits) {
+  for (const Case& c : smoke_cases()) {
+    const std::unique_ptr<Trial> trial = suite(c.op).trial(*device, c);
+    std::uint64_t hashes[2];
+    for (std::uint64_t& hash : hashes) {
+      trial->reset(*stream);
+      trial->launch(*stream);
+      hash = trial->judge(*stream).output_hash;
+    }
+    EXPECT_EQ(hashes[0], hashes[1]) << c.line();
+    EXPECT_EQ(hashes[0], run(c).output_hash) << c.line();
+  }
+}
+
+TEST_F(Suites, SeedsMatter) {
+  Case c = Case::parse("gemv_f32/warp rows=5,cols=64 R seed=1");
+  const std::uint64_t first = run(c).output_hash;
+  c.seed = 2;
+  EXPECT_NE(run(c).output_hash, first);
+}
+
+TEST_F(Suites, WorkOfAttentionGrowsWithTheContext) {
+  const auto bytes = [&](const char* line) {
+    const Case c = Case::parse(line);
+    return suite(c.op).trial(*device, c)->work().bytes;
+  };
+  const double of_one = bytes("attention_decode/tile n_heads=3,n_kv_heads=1,head_dim=64,context=1,head_major=0 c seed=1");
+  const double of_ten = bytes("attention_decode/tile n_heads=3,n_kv_heads=1,head_dim=64,context=10,head_major=0 c seed=1");
+  EXPECT_EQ(of_ten - of_one, 9 * 2 * 2 * 64);
+}
+
+TEST_F(Suites, BadCasesAreUsageErrors) {
+  for (const char* line : {"gemv_f99/warp rows=5,cols=64 R seed=1", "gemv_f32/wrap rows=5,cols=64 R seed=1",
+                           "gemv_f32/warp rows=5,cols=64 Q seed=1", "gemv_f32/warp rows=5 R seed=1",
+                           "gemv_f32/warp cols=5,rows=64 R seed=1", "gemv_f32/warp rows=0,cols=64 R seed=1",
+                           "gemv_q8_0/warp rows=5,cols=33 R seed=1", "rms_norm/warp n_rows=1,width=33 random seed=1",
+                           "rope_neox/pair n_heads=1,head_dim=8,n_rotated=10,position=1 random seed=1",
+                           "kv_append/element n_kv_heads=1,head_dim=8,position=3,n_positions=3,head_major=0 random seed=1",
+                           "attention_decode/tile n_heads=3,n_kv_heads=2,head_dim=64,context=1,head_major=0 c seed=1",
+                           "attention_decode/tile n_heads=2,n_kv_heads=2,head_dim=136,context=1,head_major=0 c seed=1"}) {
+    EXPECT_THROW(run(Case::parse(line)), UsageError) << line;
+  }
+}
+
+/// Writes over a device buffer as a faulty kernel would.
+template <class T>
+void write(Stream& stream, T* at, T value) {
+  stream.copy_to_device(at, &value, sizeof value);
+}
+
+TEST_F(Suites, AWriteBehindTheOutputFails) {
+  Holder holder(*device);
+  float* const y = holder.output<float>({{1, 2}, {}});
+  const auto outputs = holder.take_outputs();
+  for (const std::size_t behind : {std::size_t{0}, kGuard - 1}) {
+    outputs[0]->reset(*stream);
+    write(*stream, y, 1.0f);
+    write(*stream, y + 1, 2.0f);
+    OutputHash hash;
+    Verdict verdict = nothing_judged();
+    outputs[0]->judge(*stream, verdict, hash);
+    EXPECT_TRUE(verdict.passed);
+    write(*stream, y + 2 + behind, 3.0f);
+    outputs[0]->judge(*stream, verdict = nothing_judged(), hash);
+    EXPECT_FALSE(verdict.passed);
+    EXPECT_EQ(verdict.worst, 4 + behind);
+    EXPECT_EQ(verdict.got, 3);
+  }
+}
+
+TEST_F(Suites, AWriteBesideAScatteredOutputFails) {
+  Holder holder(*device);
+  half* const y = holder.scattered_output<half>(8, {5, 2}, {{1, 2}, {}});
+  const auto outputs = holder.take_outputs();
+  outputs[0]->reset(*stream);
+  write(*stream, y + 5, half{0x3c00});
+  write(*stream, y + 2, half{0x4000});
+  OutputHash hash;
+  Verdict verdict = nothing_judged();
+  outputs[0]->judge(*stream, verdict, hash);
+  EXPECT_TRUE(verdict.passed);
+  write(*stream, y + 3, half{0x4000});
+  outputs[0]->judge(*stream, verdict = nothing_judged(), hash);
+  EXPECT_FALSE(verdict.passed);
+}
+
+TEST(ProductInputs, ExactClassesKeepTheirPromises) {
+  using reference::Format;
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+    for (const std::size_t cols : {32U, 1824U, 11008U}) {
+      for (const char* inputs : {"E", "E2"}) {
+        const ProductInputs made = make_product_inputs(inputs, format, 4, cols, 3);
+        for (std::size_t row = 0; row < 4; ++row) {
+          double sum = 0;
+          int places = 0;
+          double scale_before = 0;
+          reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+            EXPECT_EQ(w.value(), std::round(w.value()));
+            EXPECT_EQ(made.x[i], std::round(made.x[i]));
+            EXPECT_NE(made.x[i], 0);
+            if (inputs == std::string_view("E")) {
+              EXPECT_NE(w.value(), 0);
+            } else {
+              EXPECT_TRUE(w.value() == 0 || std::fabs(w.value()) == 1);
+              EXPECT_EQ(std::fmod(std::fabs(made.x[i]), 2), 1);
+              EXPECT_GE(std::fabs(made.x[i]), 4097);
+              EXPECT_LE(std::fabs(made.x[i]), 8191);
+            }
+            places += w.value() != 0;
+            sum += w.expanded_magnitude() * std::fabs(made.x[i]);
+          });
+          EXPECT_LE(sum, 0x1p24) << inputs << " " << cols;
+          if (inputs == std::string_view("E2")) {
+            EXPECT_EQ(places, std::min<int>(1800, static_cast<int>(cols)));
+          }
+          // Scales: powers of two, none like the one before.
+          for (std::size_t b = 0; reference::block_elements(format) == 32 && b < cols / 32; ++b) {
+            const std::byte* block = made.a.row(row).data() + b * reference::block_bytes(format);
+            const double d = std::fabs(reference::half_to_double(reference::detail::load<std::uint16_t>(block)));
+            EXPECT_EQ(d, std::exp2(std::round(std::log2(d))));
+            EXPECT_NE(d, scale_before);
+            scale_before = d;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_THROW(make_product_inputs("E", Format::q4_1, 1, 1 << 20, 1), UsageError);
+  EXPECT_THROW(make_product_inputs("Z", Format::q4_1, 1, 32, 1), UsageError);
+}
+
+TEST(RandomNumbers, TheSameOnEverySystem) {
+  Random random(1, 2);
+  OutputHash hash;
+  for (int i = 0; i < 1000; ++i) {
+    const float values[] = {random.normal(), random.uniform(), random.over_binades(-149, 127),
+                            static_cast<float>(random.between(-5, 5))};
+    hash.add(std::as_bytes(std::span(values)));
+  }
+  EXPECT_EQ(hash.value(), 0x0u);
+}
+
+TEST(RandomNumbers, HaveTheirMoments) {
+  Random random(5, 0);
+  double mean = 0, variance = 0;
+  constexpr int n = 200000;
+  for (int i = 0; i < n; ++i) {
+    const double x = random.normal();
+    mean += x / n;
+    variance += x * x / n;
+  }
+  EXPECT_NEAR(mean, 0, 0.01);
+  EXPECT_NEAR(variance, 1, 0.01);
+}
+
+}  // namespace
+}  // namespace m40llm::bench

@@ -1,0 +1,87 @@
+#include "engine/model/pack.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "engine/error.hpp"
+
+namespace m40llm {
+namespace {
+
+using gguf::TensorType;
+
+std::vector<std::byte> counting_bytes(std::size_t n) {
+  std::vector<std::byte> bytes(n);
+  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 7 + 3);
+  return bytes;
+}
+
+unsigned bits_at(const std::vector<std::byte>& bytes, std::size_t at) {
+  return std::to_integer<unsigned>(bytes[at]) | std::to_integer<unsigned>(bytes[at + 1]) << 8;
+}
+
+TEST(Pack, PlainRowsArePaddedWithZeros) {
+  for (const auto& [type, bytes] : {std::pair(TensorType::f32, 4U), std::pair(TensorType::f16, 2U)}) {
+    const std::vector<std::byte> blocks = counting_bytes(3 * 33 * bytes);
+    const PackedMatrix packed = pack(type, 3, 33, blocks);
+    EXPECT_EQ(packed.rows, 3);
+    EXPECT_EQ(packed.cols, 33);
+    EXPECT_EQ(packed.stride, 64);
+    EXPECT_TRUE(packed.scales.empty());
+    ASSERT_EQ(packed.values.size(), 3U * 64 * bytes);
+    for (std::size_t row = 0; row < 3; ++row) {
+      for (std::size_t i = 0; i < 64 * bytes; ++i) {
+        const std::byte want = i < 33 * bytes ? blocks[row * 33 * bytes + i] : std::byte{0};
+        ASSERT_EQ(packed.values[row * 64 * bytes + i], want) << row << " " << i;
+      }
+    }
+  }
+}
+
+TEST(Pack, Q8_0SplitsScalesAndIntegers) {
+  const std::vector<std::byte> blocks = counting_bytes(2 * 3 * 34);
+  const PackedMatrix packed = pack(TensorType::q8_0, 2, 96, blocks);
+  EXPECT_EQ(packed.stride, 96);
+  ASSERT_EQ(packed.scales.size(), 6U);
+  ASSERT_EQ(packed.values.size(), 192U);
+  for (std::size_t b = 0; b < 6; ++b) {
+    EXPECT_EQ(packed.scales[b].bits, bits_at(blocks, b * 34));
+    EXPECT_EQ(std::memcmp(packed.values.data() + b * 32, blocks.data() + b * 34 + 2, 32), 0);
+  }
+}
+
+TEST(Pack, Q4_1SplitsScalesOffsetsAndNibbles) {
+  const std::vector<std::byte> blocks = counting_bytes(2 * 2 * 20);
+  const PackedMatrix packed = pack(TensorType::q4_1, 2, 64, blocks);
+  EXPECT_EQ(packed.stride, 64);
+  ASSERT_EQ(packed.scales.size(), 8U);
+  ASSERT_EQ(packed.values.size(), 64U);
+  for (std::size_t b = 0; b < 4; ++b) {
+    EXPECT_EQ(packed.scales[2 * b].bits, bits_at(blocks, b * 20));
+    EXPECT_EQ(packed.scales[2 * b + 1].bits, bits_at(blocks, b * 20 + 2));
+    EXPECT_EQ(std::memcmp(packed.values.data() + b * 16, blocks.data() + b * 20 + 4, 16), 0);
+  }
+}
+
+std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std::size_t bytes) {
+  try {
+    pack(type, rows, cols, counting_bytes(bytes));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
+  EXPECT_EQ(message_of(TensorType::q4_k, 1, 256, 144),
+            "Q4_K matrix of 1 x 256: no kernel reads this type; F32, F16, Q8_0 and Q4_1 are read");
+  EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34), "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
+  EXPECT_EQ(message_of(TensorType::f32, 2, 3, 20), "F32 matrix of 2 x 3: 20 bytes given, 24 expected");
+  EXPECT_EQ(message_of(TensorType::q4_1, 2, 32, 41), "Q4_1 matrix of 2 x 32: 41 bytes given, 40 expected");
+  EXPECT_NE(message_of(TensorType::f32, 0, 3, 0).find("0 x 3: rows and columns in"), std::string::npos);
+  EXPECT_NE(message_of(TensorType::f32, std::size_t{1} << 33, 1, 4).find("rows and columns in"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace m40llm
