@@ -16,10 +16,12 @@ namespace m40llm::bench {
 namespace {
 
 constexpr const char* kProgram = "m40llm-bench";
-/// A sample shorter than this would mostly be the events' own time, so short kernels are launched several times a sample.
+/// A sample shorter than this would mostly be the events' own time, so short kernels are launched several
+/// times a sample.
 constexpr double kShortestSampleUs = 100;
 constexpr int kMostLaunchesPerSample = 256;
-/// Input sets are rotated until together they are this many times the L2, so that weights come from memory as they do in a model.
+/// Input sets are rotated until together they are this many times the L2, so that weights come from memory as
+/// they do in a model.
 constexpr double kTimesL2 = 3;
 constexpr int kMostInputSets = 8;
 
@@ -46,7 +48,8 @@ class Bench {
       }
       calls_.push_back(std::move(samples));
       const Work work = sets_.front()->work();
-      state.counters["bytes/s"] = benchmark::Counter(work.bytes, benchmark::Counter::kIsIterationInvariantRate);
+      state.counters["bytes/s"] =
+          benchmark::Counter(work.bytes, benchmark::Counter::kIsIterationInvariantRate);
     } catch (const DeviceFault& fault) {
       state.SkipWithError(fault.what());
     } catch (const Error& error) {
@@ -54,8 +57,9 @@ class Bench {
     }
   }
 
-  /// The last `n` calls' samples are what the reporter reports; the calls before searched for the number of iterations. Records them,
-  /// judges the outputs again, and frees the device's memory. False if a judge says no.
+  /// The last `n` calls' samples are what the reporter reports; the calls before searched for the number of
+  /// iterations. Records them, judges the outputs again, and frees the device's memory. False if a judge says
+  /// no.
   bool record(std::size_t n, std::size_t& order, RunLog& log) {
     const Verdict verdict = judge_again();
     const Json after = gpu_state_json(device_);
@@ -65,7 +69,8 @@ class Bench {
     calls_.clear();
     log.sync();
     if (!verdict.passed) {
-      std::cout << "FAILED after timing: " << case_of(0).line() << ": error/bound " << verdict.error_over_bound << "\n";
+      std::cout << "FAILED after timing: " << case_of(0).line() << ": error/bound "
+                << verdict.error_over_bound << "\n";
     }
     return verdict.passed;
   }
@@ -98,21 +103,23 @@ class Bench {
     state_before_ = gpu_state_json(device_);
     if (on_gpu()) {
       const double once_us = std::max(0.5, timed_us());
-      launches_per_sample_ = static_cast<int>(
-          std::clamp(std::ceil(kShortestSampleUs / once_us), 1.0, static_cast<double>(kMostLaunchesPerSample)));
+      launches_per_sample_ = static_cast<int>(std::clamp(std::ceil(kShortestSampleUs / once_us), 1.0,
+                                                         static_cast<double>(kMostLaunchesPerSample)));
     }
   }
 
-  /// The time of one launch, as a mean over the sample's launches.
+  /// The time of one launch, as a mean over the sample's launches; to the nanosecond, finer than any of the
+  /// timers.
   double timed_us() {
     stream_.record(*before_);
     for (int i = 0; i < launches_per_sample_; ++i) sets_[next_++ % sets_.size()]->launch(stream_);
     stream_.record(*after_);
     stream_.synchronize();
-    return after_->elapsed_us(*before_) / launches_per_sample_;
+    return std::round(1000 * after_->elapsed_us(*before_) / launches_per_sample_) / 1000;
   }
 
-  /// Kernels that change their input in place have been applied many times over by now, so each set starts afresh.
+  /// Kernels that change their input in place have been applied many times over by now, so each set starts
+  /// afresh.
   Verdict judge_again() {
     Verdict worst;
     bool first = true;
@@ -120,7 +127,8 @@ class Bench {
       set->reset(stream_);
       set->launch(stream_);
       const Verdict verdict = set->judge(stream_);
-      if (first || !verdict.passed || (worst.passed && verdict.error_over_bound > worst.error_over_bound)) worst = verdict;
+      if (first || !verdict.passed || (worst.passed && verdict.error_over_bound > worst.error_over_bound))
+        worst = verdict;
       first = false;
       if (!worst.passed) break;
     }
@@ -135,11 +143,12 @@ class Bench {
     if (bytes * static_cast<double>(sets_.size()) <= static_cast<double>(info.l2_bytes)) {
       return unavailable("all inputs fit the L2");
     }
-    return modelled(bytes_per_s / info.bandwidth_bytes_per_s, "modelled bytes over measured time, of the peak by clock and width");
+    return modelled(bytes_per_s / info.bandwidth_bytes_per_s,
+                    "modelled bytes over measured time, of the peak by clock and width");
   }
 
-  Json record_of(const std::vector<double>& samples, const Verdict& verdict, const Json& after, std::size_t order,
-                 std::size_t repetition) const {
+  Json record_of(const std::vector<double>& samples, const Verdict& verdict, const Json& after,
+                 std::size_t order, std::size_t repetition) const {
     const Case c = case_of(0);
     const Work work = sets_.front()->work();
     const Spread times = spread(samples);
@@ -191,7 +200,8 @@ class Bench {
 /// Prints as the chosen format does, and records what was measured.
 class Recorder : public benchmark::BenchmarkReporter {
  public:
-  Recorder(std::unique_ptr<benchmark::BenchmarkReporter> printer, std::map<std::string, Bench*> benches, RunLog& log)
+  Recorder(std::unique_ptr<benchmark::BenchmarkReporter> printer, std::map<std::string, Bench*> benches,
+           RunLog& log)
       : printer_(std::move(printer)), benches_(std::move(benches)), log_(log) {}
 
   bool ReportContext(const Context& context) override { return printer_->ReportContext(context); }
@@ -254,8 +264,8 @@ std::unique_ptr<benchmark::BenchmarkReporter> printer_for(const std::string& for
 }
 
 void initialize(const std::vector<std::string>& flags, bool on_gpu) {
-  // A default that the user's flag, behind it, overrides. Google Benchmark's own is for host code: half a second of 5 us samples fills a
-  // record with noise. On the SIMT device a launch takes milliseconds.
+  // A default that the user's flag, behind it, overrides. Google Benchmark's own is for host code: half a
+  // second of 5 us samples fills a record with noise. On the SIMT device a launch takes milliseconds.
   std::vector<std::string> words{kProgram, on_gpu ? "--benchmark_min_time=0.1" : "--benchmark_min_time=0.02"};
   words.insert(words.end(), flags.begin(), flags.end());
   std::vector<char*> arguments;
@@ -269,7 +279,9 @@ int run(const std::vector<std::string>& command) {
   CommonOptions options;
   std::vector<std::string> own = command;
   const std::vector<std::string> flags = take_benchmark_flags(own);
-  CLI::App app("Times every kernel variant with Google Benchmark, from device events, and judges the outputs again.", kProgram);
+  CLI::App app(
+      "Times every kernel variant with Google Benchmark, from device events, and judges the outputs again.",
+      kProgram);
   app.footer(
       "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests,\n"
       "--benchmark_min_time=SECONDS, --benchmark_repetitions=N, --benchmark_format=console|json,\n"
@@ -301,7 +313,8 @@ int run(const std::vector<std::string>& command) {
         if (!suite->applies(variant.name, shape)) continue;
         auto bench = std::make_unique<Bench>(*device, *stream, *suite, variant, shape);
         if (!by_name.emplace(bench->name(), bench.get()).second) continue;
-        benchmark::RegisterBenchmark(bench->name().c_str(), [b = bench.get()](benchmark::State& state) { b->run(state); })
+        benchmark::RegisterBenchmark(bench->name().c_str(),
+                                     [b = bench.get()](benchmark::State& state) { b->run(state); })
             ->UseManualTime()
             ->Unit(benchmark::kMicrosecond);
         benches.push_back(std::move(bench));
@@ -323,4 +336,6 @@ int run(const std::vector<std::string>& command) {
 }  // namespace
 }  // namespace m40llm::bench
 
-int main(int argc, char** argv) { return m40llm::bench::run_program("m40llm-bench", argc, argv, m40llm::bench::run); }
+int main(int argc, char** argv) {
+  return m40llm::bench::run_program("m40llm-bench", argc, argv, m40llm::bench::run);
+}

@@ -59,7 +59,8 @@ double exact_error(T got, double want) {
 
 double random_bound(const Product& p, int chain, Stored stored) {
   return stored_bound(p.value, stored) +
-         4 * std::sqrt(chain) * kUnitRoundoff * std::sqrt(p.sum_squares + p.value * p.value) + p.n_terms * kSmallestFloat;
+         4 * std::sqrt(chain) * kUnitRoundoff * std::sqrt(p.sum_squares + p.value * p.value) +
+         p.n_terms * kSmallestFloat;
 }
 
 double structured_bound(const Product& p, int chain, Stored stored) {
@@ -67,8 +68,8 @@ double structured_bound(const Product& p, int chain, Stored stored) {
   return stored_bound(p.value, stored) + du / (1 - du) * p.magnitude + p.n_terms * kSmallestFloat;
 }
 
-AttentionExpected attention_expected(std::span<const float> q, std::span<const double> k, std::span<const double> v, float scale,
-                                     int chain) {
+AttentionExpected attention_expected(std::span<const float> q, std::span<const double> k,
+                                     std::span<const double> v, float scale, int chain) {
   using Rows = reference::Matrix<double>;
   using Column = reference::Vector<double>;
   const auto head_dim = static_cast<Eigen::Index>(q.size());
@@ -80,7 +81,9 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
 
   const double u = kUnitRoundoff;
   const double maximum = head.scores.maxCoeff();
-  Column delta(n);  // of the relative error of exp(s_j - m): the dot product's, and the roundings of s_j and s_j - m
+  // What exp(s_j - m) is off by, relatively: the error of the dot product and the roundings of s_j and s_j -
+  // m.
+  Column delta(n);
   for (Eigen::Index j = 0; j < n; ++j) {
     const double dot_norm = keys.row(j).transpose().cwiseProduct(query).norm() * scale;
     delta(j) = u * (std::sqrt(static_cast<double>(head_dim)) * dot_norm + std::fabs(head.scores(j)) +
@@ -89,7 +92,8 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
   AttentionExpected expected;
   for (Eigen::Index i = 0; i < head_dim; ++i) {
     const double y = head.y(i);
-    const Column by_scores = head.probabilities.cwiseProduct(delta).cwiseProduct((values.col(i).array() - y).matrix());
+    const Column by_scores =
+        head.probabilities.cwiseProduct(delta).cwiseProduct((values.col(i).array() - y).matrix());
     const double terms = head.probabilities.cwiseProduct(values.col(i)).squaredNorm();
     const double by_sum = u * std::sqrt(chain) * (std::sqrt(terms + y * y) + std::fabs(y));
     const double by_rescales = 3 * u * std::sqrt(chain) * std::fabs(y);
@@ -101,7 +105,9 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
 
 double rms_norm_bound(double y, int chain) { return (chain / 2.0 + 8) * kUnitRoundoff * std::fabs(y); }
 
-double swiglu_bound(double y, double up) { return 8 * kUnitRoundoff * std::fabs(y) + 0x1p-126 * (1 + std::fabs(up)); }
+double swiglu_bound(double y, double up) {
+  return 8 * kUnitRoundoff * std::fabs(y) + 0x1p-126 * (1 + std::fabs(up));
+}
 
 double rope_bound(double x0, double x1) { return (std::fabs(x0) + std::fabs(x1)) * 4 * kUnitRoundoff; }
 
@@ -177,7 +183,9 @@ struct OutputHash::State {
 
 OutputHash::OutputHash() : state_(std::make_unique<State>()) {}
 OutputHash::~OutputHash() = default;
-void OutputHash::add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_->xxh3, bytes.data(), bytes.size()); }
+void OutputHash::add(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(state_->xxh3, bytes.data(), bytes.size());
+}
 std::uint64_t OutputHash::value() const { return XXH3_64bits_digest(state_->xxh3); }
 
 }  // namespace m40llm::bench

@@ -6,11 +6,13 @@
 #include "bench/suite.hpp"
 #include "kernels/types.h"
 
-/// How far an output may lie from the reference in float64: one bound for each element, derived for each op, and the judge.
+/// How far an output may lie from the reference in float64: one bound for each element, derived for each op,
+/// and the judge.
 ///
-/// u = 2^-24 is the unit roundoff of float; d is the longest chain of roundings on the way to one output, as the variant
-/// declares it. The factors of the statistical bounds come from simulations: an honest result never came near them, planted faults
-/// (a dropped term, TF32 inputs, FP16 sums) lie beyond. tests/bench/gates_test.cpp repeats that in small.
+/// u = 2^-24 is the unit roundoff of float; d is the longest chain of roundings on the way to one output, as
+/// the variant declares it. The factors of the statistical bounds come from simulations: an honest result
+/// never came near them, planted faults (a dropped term, TF32 inputs, FP16 sums) lie beyond.
+/// tests/bench/gates_test.cpp repeats that in small.
 namespace m40llm::bench {
 
 inline constexpr double kUnitRoundoff = 0x1p-24;
@@ -35,18 +37,21 @@ struct Product {
 
 /// Gate R, for random centred inputs: u_out |y| + 4 sqrt(d) u sqrt(sum (a_k x_k)^2 + y^2) + K 2^-149.
 double random_bound(const Product& product, int chain, Stored stored = Stored::f32);
-/// Gate S, for inputs of any structure, the worst case: u_out |y| + gamma_d (|A| |x|) + K 2^-149, gamma_d = d u / (1 - d u).
+/// Gate S, for inputs of any structure, the worst case: u_out |y| + gamma_d (|A| |x|) + K 2^-149, gamma_d = d
+/// u / (1 - d u).
 double structured_bound(const Product& product, int chain, Stored stored = Stored::f32);
 
-/// One head's output and its bounds, by the first-order propagation of rounding errors through scores, softmax and sum.
+/// One head's output and its bounds, by the first-order propagation of rounding errors through scores,
+/// softmax and sum.
 struct AttentionExpected {
   std::vector<double> y;      ///< (head_dim)
   std::vector<double> bound;  ///< (head_dim)
 };
-/// q (head_dim); k, v (n, head_dim) row by row. chain: D, the longest chain of roundings in the sum over positions. The number of
-/// rescales of an online softmax is taken as D too: each of them is a rounding of that chain.
-AttentionExpected attention_expected(std::span<const float> q, std::span<const double> k, std::span<const double> v, float scale,
-                                     int chain);
+/// q (head_dim); k, v (n, head_dim) row by row. chain: D, the longest chain of roundings in the sum over
+/// positions. The number of rescales of an online softmax is taken as D too: each of them is a rounding of
+/// that chain.
+AttentionExpected attention_expected(std::span<const float> q, std::span<const double> k,
+                                     std::span<const double> v, float scale, int chain);
 
 /// RMSNorm: (d / 2 + 8) u |y|, for |x| < 1.8e19.
 double rms_norm_bound(double y, int chain);
@@ -64,8 +69,8 @@ struct Expected {
   std::vector<double> bound;  ///< empty: equal to the bit, want rounded to T; a NaN for a NaN, whichever
 };
 
-/// The bit patterns that outputs are filled with before a launch. No kernel writes them: NaNs whose payload no conversion or
-/// arithmetic produces from the suites' inputs, and an index that no suite reaches.
+/// The bit patterns that outputs are filled with before a launch. No kernel writes them: NaNs whose payload
+/// no conversion or arithmetic produces from the suites' inputs, and an index that no suite reaches.
 template <class T>
 T poison();
 template <>
@@ -75,9 +80,10 @@ half poison<half>();
 template <>
 int poison<int>();
 
-/// Judges one output element by element and adds it to a verdict: the largest |got - want| / bound, infinite for a NaN that is not
-/// wanted, for poison, and for any difference where the bound is zero. An infinite want must be met exactly. `passed` of the
-/// verdict stays true if all are within their bounds. got.size() == expected.want.size(). T: float, half, int.
+/// Judges one output element by element and adds it to a verdict: the largest |got - want| / bound, infinite
+/// for a NaN that is not wanted, for poison, and for any difference where the bound is zero. An infinite want
+/// must be met exactly. `passed` of the verdict stays true if all are within their bounds. got.size() ==
+/// expected.want.size(). T: float, half, int.
 template <class T>
 void judge(std::span<const T> got, const Expected<T>& expected, Verdict& verdict);
 

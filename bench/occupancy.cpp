@@ -10,14 +10,15 @@ namespace {
 
 constexpr int kUnlimited = std::numeric_limits<int>::max();
 
-constexpr int round_up(int value, int granularity) { return (value + granularity - 1) / granularity * granularity; }
+constexpr int round_up(int value, int granularity) {
+  return (value + granularity - 1) / granularity * granularity;
+}
 
 int blocks_by_registers(const ChipLimits& chip, int registers, int warps_per_block) {
   if (registers > chip.registers_per_thread) return 0;
   if (registers == 0) return kUnlimited;
-  // A block's warps are dealt out to the sub-partitions in turn, and a block must fit as a whole: warps are counted by fours.
+  // A warp's registers come from one sub-partition, so what is left over in each is lost.
   const int per_warp = round_up(registers * 32, chip.register_granularity);
-  if (per_warp * round_up(warps_per_block, chip.sub_partitions) > chip.registers_per_sm) return 0;
   const int warps = chip.registers_per_sm / chip.sub_partitions / per_warp * chip.sub_partitions;
   return warps / warps_per_block;
 }
@@ -31,7 +32,8 @@ int blocks_by_shared(const ChipLimits& chip, long long bytes) {
 }  // namespace
 
 std::string_view to_string(Limiter limiter) {
-  constexpr std::array<std::string_view, 6> kNames{"registers", "shared", "warps", "blocks", "grid", "invalid"};
+  constexpr std::array<std::string_view, 6> kNames{"registers", "shared", "warps",
+                                                   "blocks",    "grid",   "invalid"};
   return kNames[static_cast<std::size_t>(limiter)];
 }
 
@@ -48,8 +50,8 @@ Occupancy occupancy(const ChipLimits& chip, const KernelResources& kernel, const
       {blocks_by_registers(chip, kernel.registers, warps_per_block), Limiter::registers},
       {blocks_by_shared(chip, shared), Limiter::shared},
   }};
-  const auto tightest =
-      std::min_element(limits.begin(), limits.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  const auto tightest = std::min_element(limits.begin(), limits.end(),
+                                         [](const auto& a, const auto& b) { return a.first < b.first; });
   result.blocks_per_sm = tightest->first;
   if (result.blocks_per_sm == 0) return result;
   result.warps_per_sm = result.blocks_per_sm * warps_per_block;
@@ -62,7 +64,8 @@ Occupancy occupancy(const ChipLimits& chip, const KernelResources& kernel, const
   result.waves = (blocks + wave - 1) / wave;
   if (result.waves > 0) {
     result.tail_fraction = static_cast<double>(result.waves * wave - blocks) / static_cast<double>(wave);
-    result.filled = static_cast<double>(std::min(blocks, wave) * warps_per_block) / (chip.n_sms * chip.warps_per_sm);
+    result.filled =
+        static_cast<double>(std::min(blocks, wave) * warps_per_block) / (chip.n_sms * chip.warps_per_sm);
   }
   return result;
 }

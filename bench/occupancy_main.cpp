@@ -8,7 +8,8 @@
 #include "bench/suite.hpp"
 #include "engine/error.hpp"
 
-/// m40llm-occupancy: how many warps every kernel keeps on an SM of the Tesla M40, by its machine code and its launches.
+/// m40llm-occupancy: how many warps every kernel keeps on an SM of the Tesla M40, by its machine code and its
+/// launches.
 namespace m40llm::bench {
 namespace {
 
@@ -23,39 +24,42 @@ std::string text(const LaunchConfig& launch) {
 Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, const LaunchConfig& launch,
             const KernelResources& kernel, const Occupancy& o) {
   const Image* image = find_image(kGm200.arch, variant.kernel);
-  return {{"kind", "occupancy"},
-          {"op", suite.op()},
-          {"variant", variant.name},
-          {"kernel", variant.kernel},
-          {"source", suite.source()},
-          {"shape", named(shape)},
-          {"arch", kGm200.arch},
-          {"chip", kGm200.name},
-          {"image", {{"arch", kGm200.arch}, {"hash", image != nullptr ? Json(hex(image->hash)) : Json(nullptr)}}},
-          {"launch",
-           {{"grid", {launch.grid.x, launch.grid.y}},
-            {"block", launch.block},
-            {"shared_bytes", launch.shared_bytes},
-            {"resident", launch.resident}}},
-          {"registers", kernel.registers},
-          {"static_shared_bytes", kernel.static_shared_bytes},
-          {"local_bytes", kernel.local_bytes},
-          {"spill_bytes", kernel.spill_bytes},
-          {"blocks_per_sm", o.blocks_per_sm},
-          {"warps_per_sm", o.warps_per_sm},
-          {"occupancy", modelled(o.occupancy, "registers, shared memory and block size by the chip's limits")},
-          {"filled", modelled(o.filled, "warps of the fullest wave over all that the chip holds")},
-          {"limiter", to_string(o.limiter)},
-          {"sm_limiter", to_string(o.sm_limiter)},
-          {"waves", o.waves},
-          {"tail_fraction", modelled(o.tail_fraction, "empty block slots in the last wave")}};
+  return {
+      {"kind", "occupancy"},
+      {"op", suite.op()},
+      {"variant", variant.name},
+      {"kernel", variant.kernel},
+      {"source", suite.source()},
+      {"shape", named(shape)},
+      {"arch", kGm200.arch},
+      {"chip", kGm200.name},
+      {"image", {{"arch", kGm200.arch}, {"hash", image != nullptr ? Json(hex(image->hash)) : Json(nullptr)}}},
+      {"launch",
+       {{"grid", {launch.grid.x, launch.grid.y}},
+        {"block", launch.block},
+        {"shared_bytes", launch.shared_bytes},
+        {"resident", launch.resident}}},
+      {"registers", kernel.registers},
+      {"static_shared_bytes", kernel.static_shared_bytes},
+      {"local_bytes", kernel.local_bytes},
+      {"spill_bytes", kernel.spill_bytes},
+      {"blocks_per_sm", o.blocks_per_sm},
+      {"warps_per_sm", o.warps_per_sm},
+      {"occupancy", modelled(o.occupancy, "registers, shared memory and block size by the chip's limits")},
+      {"filled", modelled(o.filled, "warps of the fullest wave over all that the chip holds")},
+      {"limiter", to_string(o.limiter)},
+      {"sm_limiter", to_string(o.sm_limiter)},
+      {"waves", o.waves},
+      {"tail_fraction", modelled(o.tail_fraction, "empty block slots in the last wave")}};
 }
 
 int run(const std::vector<std::string>& command) {
   std::string json;
   std::string filter;
-  CLI::App app("Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52). Needs no device.", kProgram);
-  app.add_option("--filter", filter, "only lines \"op/variant shape\" that contain a match")->type_name("REGEX");
+  CLI::App app("Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52). Needs no device.",
+               kProgram);
+  app.add_option("--filter", filter, "only lines \"op/variant shape\" that contain a match")
+      ->type_name("REGEX");
   add_json_flag(app, json);
   if (const auto code = parse(app, command)) return *code;
   std::regex wanted;
@@ -65,11 +69,11 @@ int run(const std::vector<std::string>& command) {
     throw UsageError("--filter '" + filter + "' is not a regular expression: " + error.what());
   }
 
-  std::cout << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", " << kGm200.n_sms
-            << " SMs) from the kernels' machine code\n";
+  std::cout << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
+            << kGm200.n_sms << " SMs) from the kernels' machine code\n";
   RunLog log(json, command, nullptr);
-  std::printf("%-26s %-12s %4s %6s %5s %6s %5s  %-9s %6s %5s  %s\n", "op/variant", "launch", "regs", "shared", "local",
-              "blk/SM", "occ", "limiter", "waves", "tail", "shape");
+  std::printf("%-26s %-12s %4s %6s %5s %6s %5s  %-9s %6s %5s  %s\n", "op/variant", "launch", "regs", "shared",
+              "local", "blk/SM", "occ", "limiter", "waves", "tail", "shape");
   std::size_t done = 0;
   std::size_t failed = 0;
   for (const auto& suite : suites()) {
@@ -77,20 +81,22 @@ int run(const std::vector<std::string>& command) {
       std::set<std::string> seen;
       for (const Shape& shape : suite->shapes(Sweep::model)) {
         const std::string name = suite->op() + "/" + variant.name;
-        if (!suite->applies(variant.name, shape) || !std::regex_search(name + " " + to_string(shape), wanted)) continue;
+        if (!suite->applies(variant.name, shape) || !std::regex_search(name + " " + to_string(shape), wanted))
+          continue;
         if (!seen.insert(to_string(shape)).second) continue;
         const KernelResources* kernel = find_resources(kGm200.arch, variant.kernel);
         if (kernel == nullptr) {
-          throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + variant.kernel +
-                      "': build with " + kGm200.arch + " among the arches");
+          throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" +
+                      variant.kernel + "': build with " + kGm200.arch + " among the arches");
         }
         const LaunchConfig launch = suite->config(variant.name, shape);
         const Occupancy o = occupancy(kGm200, *kernel, launch);
         log.append(record(*suite, variant, shape, launch, *kernel, o));
-        std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", name.c_str(), text(launch).c_str(),
-                    kernel->registers, static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes,
-                    kernel->local_bytes, o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(), o.waves,
-                    100 * o.tail_fraction, to_string(shape).c_str());
+        std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", name.c_str(),
+                    text(launch).c_str(), kernel->registers,
+                    static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes,
+                    kernel->local_bytes, o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(),
+                    o.waves, 100 * o.tail_fraction, to_string(shape).c_str());
         ++done;
         if (o.limiter == Limiter::invalid) {
           ++failed;
@@ -107,4 +113,6 @@ int run(const std::vector<std::string>& command) {
 }  // namespace
 }  // namespace m40llm::bench
 
-int main(int argc, char** argv) { return m40llm::bench::run_program("m40llm-occupancy", argc, argv, m40llm::bench::run); }
+int main(int argc, char** argv) {
+  return m40llm::bench::run_program("m40llm-occupancy", argc, argv, m40llm::bench::run);
+}

@@ -25,13 +25,17 @@ class Output {
   virtual void judge(Stream& stream, Verdict& verdict, OutputHash& hash) const = 0;
 };
 
-/// A buffer that is put into a known state, of which some elements are the output and all others must stay as they were.
+/// A buffer that is put into a known state, of which some elements are the output and all others must stay as
+/// they were.
 template <class T>
 class TypedOutput : public Output {
  public:
-  /// before: the buffer's contents before a launch; places: the index of each output element in it, in the order of `expected`.
+  /// before: the buffer's contents before a launch; places: the index of each output element in it, in the
+  /// order of `expected`.
   TypedOutput(Device& device, std::vector<T> before, std::vector<std::size_t> places, Expected<T> expected)
-      : before_(std::move(before)), places_(std::move(places)), expected_(std::move(expected)),
+      : before_(std::move(before)),
+        places_(std::move(places)),
+        expected_(std::move(expected)),
         buffer_(device, before_.size(), "output") {}
 
   T* data() const { return buffer_.data(); }
@@ -132,8 +136,12 @@ template <class Params>
 class OpTrial final : public Trial {
  public:
   OpTrial(const Variant<Params>& variant, const Params& params, const Work& work, Holder& holder)
-      : kernel_(variant.kernel), config_(variant.config(params)), params_(params), work_(work),
-        held_(holder.take_held()), outputs_(holder.take_outputs()) {}
+      : kernel_(variant.kernel),
+        config_(variant.config(params)),
+        params_(params),
+        work_(work),
+        held_(holder.take_held()),
+        outputs_(holder.take_outputs()) {}
 
   void reset(Stream& stream) override {
     for (const auto& output : outputs_) output->reset(stream);
@@ -169,10 +177,14 @@ struct Sizes {
   std::vector<std::vector<int>> smoke, model, edge, bench;
   const std::vector<std::vector<int>>& of(Sweep sweep) const {
     switch (sweep) {
-      case Sweep::smoke: return smoke;
-      case Sweep::model: return model;
-      case Sweep::edge: return edge;
-      default: return bench;
+      case Sweep::smoke:
+        return smoke;
+      case Sweep::model:
+        return model;
+      case Sweep::edge:
+        return edge;
+      default:
+        return bench;
     }
   }
 };
@@ -205,7 +217,8 @@ class OpSuite : public Suite {
     std::vector<Shape> shapes;
     for (const std::vector<int>& values : sizes_.of(sweep)) {
       Shape shape;
-      for (std::size_t i = 0; i < dimensions_.size(); ++i) shape.emplace_back(dimensions_[i].name, values.at(i));
+      for (std::size_t i = 0; i < dimensions_.size(); ++i)
+        shape.emplace_back(dimensions_[i].name, values.at(i));
       shapes.push_back(std::move(shape));
     }
     return shapes;
@@ -230,7 +243,8 @@ class OpSuite : public Suite {
  protected:
   /// The parameters' sizes for a shape, its pointers null: what configurations and traffic models look at.
   virtual Params without_pointers(const Shape& shape) const = 0;
-  /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain: the variant's d.
+  /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain:
+  /// the variant's d.
   virtual void fill(Params& params, const Case& c, int chain, Holder& holder) const = 0;
   /// The op's model, for ops whose model sees the whole shape in their parameters.
   virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
@@ -243,13 +257,15 @@ class OpSuite : public Suite {
     for (const Dimension& d : dimensions_) names += std::string(names.empty() ? "" : ",") + d.name;
     bool fits = shape.size() == dimensions_.size();
     for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i].first == dimensions_[i].name;
-    if (!fits) throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
+    if (!fits)
+      throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
     for (std::size_t i = 0; i < shape.size(); ++i) {
       const Dimension& d = dimensions_[i];
       if (shape[i].second < d.lowest || shape[i].second % d.multiple_of != 0) {
-        throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) + "; a number from " +
-                         std::to_string(d.lowest) +
-                         (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") + " is expected");
+        throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) +
+                         "; a number from " + std::to_string(d.lowest) +
+                         (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") +
+                         " is expected");
       }
     }
     check_together(shape);

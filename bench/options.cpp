@@ -30,19 +30,23 @@ SimtOrder to_order(const std::string& name) {
 
 void add_device_flags(CLI::App& app, DeviceOptions& options) {
   const char* group = "Device";
-  app.add_option("--device", options.device, "auto (a GPU if there is one, of sm_52 first), cuda, cuda:N or simt")
+  app.add_option("--device", options.device,
+                 "auto (a GPU if there is one, of sm_52 first), cuda, cuda:N or simt")
       ->type_name("NAME")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--image", options.image, "the kernels to run: auto, or one arch: sm_52, compute_52, sm_90, ...")
+  app.add_option("--image", options.image,
+                 "the kernels to run: auto, or one arch: sm_52, compute_52, sm_90, ...")
       ->type_name("ARCH")
       ->capture_default_str()
       ->group(group);
-  app.add_flag("--require-sm52", options.require_sm52, "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=1)")
+  app.add_flag("--require-sm52", options.require_sm52,
+               "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=1)")
       ->group(group);
   app.add_option_function<std::string>(
          "--order", [&options](const std::string& name) { options.simt_order = to_order(name); },
-         "SIMT device: order of lanes, warps and blocks that the program leaves open: ascending, descending, random")
+         "SIMT device: order of lanes, warps and blocks that the program leaves open: ascending, descending, "
+         "random")
       ->type_name("ORDER")
       ->default_str("ascending")
       ->group(group);
@@ -118,13 +122,15 @@ void RunLog::sync() {
   if (writer_) writer_->sync();
 }
 
-int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped, const std::string& skipped_why,
-                   int exit_code) {
+int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
+                   const std::string& skipped_why, int exit_code) {
   if (interrupted()) exit_code = kInterrupted;
   if (!writer_) return exit_code;
   append_header();
   const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  writer_->append(end({writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s}, device_));
+  writer_->append(
+      end({writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s},
+          device_));
   writer_->sync();
   std::cout << "records: " << writer_->path().string() << "\n";
   return exit_code;

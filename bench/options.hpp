@@ -12,7 +12,8 @@
 #include "bench/records.hpp"
 #include "engine/device/open.hpp"
 
-/// What the command lines of all binaries have in common: flags, exit codes, Ctrl-C, and the record of the run.
+/// What the command lines of all binaries have in common: flags, exit codes, Ctrl-C, and the record of the
+/// run.
 namespace m40llm::bench {
 
 struct CommonOptions {
@@ -25,21 +26,23 @@ void add_device_flags(CLI::App& app, DeviceOptions& options);
 /// --json.
 void add_json_flag(CLI::App& app, std::string& json);
 
-/// Reads the command line into what the app's flags are bound to. An exit code when there is nothing more to do (--help was printed);
-/// throws UsageError on anything the app does not know.
+/// Reads the command line into what the app's flags are bound to. An exit code when there is nothing more to
+/// do (--help was printed); throws UsageError on anything the app does not know.
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command);
 
-/// A program's main: runs `body` with the command line and returns its exit code. An Error or DeviceFault becomes a line
+/// A program's main: runs `body` with the command line and returns its exit code. An Error or DeviceFault
+/// becomes a line
 /// "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2.
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body);
 
-/// True after Ctrl-C or SIGTERM: finish the case at hand, write the end record, return kInterrupted. A second Ctrl-C ends the program at
-/// once; the records written so far are whole.
+/// True after Ctrl-C or SIGTERM: finish the case at hand, write the end record, return kInterrupted. A second
+/// Ctrl-C ends the program at once; the records written so far are whole.
 bool interrupted();
 inline constexpr int kInterrupted = 130;
 
-/// The records of one run, or nothing where --json was not given: the header with the first record, the end at finish().
+/// The records of one run, or nothing where --json was not given: the header with the first record, the end
+/// at finish().
 class RunLog {
  public:
   /// Opens the file. `device` is null for programs that need none, and must outlive the log.
@@ -47,8 +50,10 @@ class RunLog {
   /// Adds "device_kind" behind the kind.
   void append(Json record);
   void sync();
-  /// Writes the end record, says where the records are, and returns `exit_code`, or kInterrupted after Ctrl-C.
-  int finish(std::size_t passed, std::size_t failed, std::size_t skipped, const std::string& skipped_why, int exit_code);
+  /// Writes the end record, says where the records are, and returns `exit_code`, or kInterrupted after
+  /// Ctrl-C.
+  int finish(std::size_t passed, std::size_t failed, std::size_t skipped, const std::string& skipped_why,
+             int exit_code);
 
  private:
   void append_header();

@@ -37,18 +37,20 @@ std::regex to_regex(const std::string& text, const char* flag) {
 }
 
 std::vector<Sweep> sweeps(const std::string& name) {
-  static const std::map<std::string, std::vector<Sweep>> kSweeps{{"smoke", {Sweep::smoke}},
-                                                                 {"model", {Sweep::model}},
-                                                                 {"edge", {Sweep::edge}},
-                                                                 {"all", {Sweep::smoke, Sweep::model, Sweep::edge}}};
+  static const std::map<std::string, std::vector<Sweep>> kSweeps{
+      {"smoke", {Sweep::smoke}},
+      {"model", {Sweep::model}},
+      {"edge", {Sweep::edge}},
+      {"all", {Sweep::smoke, Sweep::model, Sweep::edge}}};
   const auto found = kSweeps.find(name);
-  if (found == kSweeps.end()) throw UsageError("--sweep '" + name + "' is not one of smoke, model, edge, all");
+  if (found == kSweeps.end())
+    throw UsageError("--sweep '" + name + "' is not one of smoke, model, edge, all");
   return found->second;
 }
 
 struct Selection {
-  std::vector<Case> cases;          ///< in the order of suites, variants of an op together
-  std::size_t not_applicable = 0;   ///< shapes that a variant does not take
+  std::vector<Case> cases;         ///< in the order of suites, variants of an op together
+  std::size_t not_applicable = 0;  ///< shapes that a variant does not take
 };
 
 Selection select(const Options& options) {
@@ -105,7 +107,8 @@ class KnownHashes {
       for (const Json& record : read.records) {
         if (record["kind"] != "parity" || record.value("output_hash", Json()).is_null()) continue;
         if (!record.value("bit_exact", false) || !record.value("passed", false)) continue;
-        hashes_[record.value("line", "")].insert({record.value("source_hash", ""), record.value("output_hash", "")});
+        hashes_[record.value("line", "")].insert(
+            {record.value("source_hash", ""), record.value("output_hash", "")});
       }
     }
   }
@@ -129,8 +132,9 @@ class KnownHashes {
   }
 
   void print() const {
-    std::printf("hashes: %zu equal, %zu different, %zu stale (made by other kernel source), %zu not recorded\n", equal_,
-                different_, stale_, unknown_);
+    std::printf(
+        "hashes: %zu equal, %zu different, %zu stale (made by other kernel source), %zu not recorded\n",
+        equal_, different_, stale_, unknown_);
   }
 
  private:
@@ -147,7 +151,8 @@ struct Row {
 };
 
 void print_row(const std::string& name, const Row& row) {
-  std::printf("%-32s %7zu %7zu %14.4g  %s\n", name.c_str(), row.cases, row.failed, row.worst, row.worst_case.c_str());
+  std::printf("%-32s %7zu %7zu %14.4g  %s\n", name.c_str(), row.cases, row.failed, row.worst,
+              row.worst_case.c_str());
   std::fflush(stdout);
 }
 
@@ -190,7 +195,8 @@ void add_fault(Json& record, const std::string& fault) {
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app("Judges every kernel variant against the reference in float64, by the gates.", kProgram);
-  app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")->type_name("REGEX");
+  app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")
+      ->type_name("REGEX");
   app.add_option("--filter", options.filter, "only cases whose line contains a match")->type_name("REGEX");
   app.add_option("--case", options.cases, "only this case, as --list and failures print it; repeatable")
       ->type_name("LINE")
@@ -209,8 +215,8 @@ int run(const std::vector<std::string>& command) {
 
   const Selection selection = select(options);
   if (selection.cases.empty()) {
-    throw Error("no case matches --op '" + options.op + "' --filter '" + options.filter + "' in sweep '" + options.sweep +
-                "' (--list shows the cases)");
+    throw Error("no case matches --op '" + options.op + "' --filter '" + options.filter + "' in sweep '" +
+                options.sweep + "' (--list shows the cases)");
   }
   if (options.list) {
     for (const Case& c : selection.cases) std::cout << c.line() << "\n";
@@ -244,7 +250,8 @@ int run(const std::vector<std::string>& command) {
       error_over_bound = verdict.error_over_bound;
       if (!verdict.passed) {
         char text[200];
-        std::snprintf(text, sizeof text, "error/bound %.4g at output %zu of %zu: got %.9g, want %.9g, bound %.3g",
+        std::snprintf(text, sizeof text,
+                      "error/bound %.4g at output %zu of %zu: got %.9g, want %.9g, bound %.3g",
                       verdict.error_over_bound, verdict.worst, verdict.n_outputs, verdict.got, verdict.want,
                       verdict.bound);
         failure = text;
@@ -274,7 +281,8 @@ int run(const std::vector<std::string>& command) {
       row.worst_case = to_string(c.shape) + " " + c.inputs;
     }
     const bool last = i + 1 == selection.cases.size();
-    const bool row_ends = last || selection.cases[i + 1].op != c.op || selection.cases[i + 1].variant != c.variant;
+    const bool row_ends =
+        last || selection.cases[i + 1].op != c.op || selection.cases[i + 1].variant != c.variant;
     if (row_ends || interrupted() || device_lost) {
       print_row(c.op + "/" + c.variant, row);
       row = {};
@@ -293,12 +301,16 @@ int run(const std::vector<std::string>& command) {
   std::cout << "\n";
 
   const std::size_t not_run = selection.cases.size() - done;
-  const std::string why = not_run > 0 ? (device_lost ? "the device failed" : "interrupted")
-                          : selection.not_applicable > 0 ? "the variant does not take the shape" : "";
-  return log.finish(done - failed, failed, selection.not_applicable + not_run, why, failed > 0 || not_run > 0 ? 1 : 0);
+  const std::string why = not_run > 0                    ? (device_lost ? "the device failed" : "interrupted")
+                          : selection.not_applicable > 0 ? "the variant does not take the shape"
+                                                         : "";
+  return log.finish(done - failed, failed, selection.not_applicable + not_run, why,
+                    failed > 0 || not_run > 0 ? 1 : 0);
 }
 
 }  // namespace
 }  // namespace m40llm::bench
 
-int main(int argc, char** argv) { return m40llm::bench::run_program("m40llm-parity", argc, argv, m40llm::bench::run); }
+int main(int argc, char** argv) {
+  return m40llm::bench::run_program("m40llm-parity", argc, argv, m40llm::bench::run);
+}

@@ -6,11 +6,12 @@
 #include "bench/records.hpp"
 #include "engine/device/device.hpp"
 
-/// Where a run's figures come from: the code, the machine, the device. It becomes the header of the run's records.
+/// Where a run's figures come from: the code, the machine, the device. It becomes the header of the run's
+/// records.
 namespace m40llm::bench {
 
-/// The commit that was built: from the environment variable M40LLM_COMMIT ("<hash>" or "<hash>-dirty") where it is set, else as found when
-/// the binary was built. `hash` is "unknown" without either.
+/// The commit that was built: from the environment variable M40LLM_COMMIT ("<hash>" or "<hash>-dirty") where
+/// it is set, else as found when the binary was built. `hash` is "unknown" without either.
 struct Commit {
   std::string hash;
   bool dirty = false;
@@ -23,13 +24,15 @@ std::string device_kind(const Device* device);
 /// A device as the header keeps it.
 Json device_json(const Device& device);
 
-/// Clocks, temperature and power now, each a figure; unavailable, with the reason, where nothing tells. Not between timed launches.
+/// Clocks, temperature and power now, each a figure; unavailable, with the reason, where nothing tells. Not
+/// between timed launches.
 Json gpu_state_json(const Device& device);
 
 /// {"arch", "hash"} of the machine code that runs `kernel` on the device.
 Json image_json(const Device& device, std::string_view kernel);
 
-/// The first record of a run. `command` is the command line, its first element the program. `device` is null for programs that need none.
+/// The first record of a run. `command` is the command line, its first element the program. `device` is null
+/// for programs that need none.
 Json header(std::span<const std::string> command, const Device* device);
 
 /// The last record of a run. Whoever does not find it knows that the run was cut short.

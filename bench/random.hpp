@@ -3,9 +3,9 @@
 
 namespace m40llm::bench {
 
-/// Numbers that depend on (seed, stream, index) alone, the same on every system: a counter goes through the mixing function of
-/// SplitMix64 (Steele, Lea and Flood, 2014), and what follows is integers and exactly rounded operations. The standard
-/// library's distributions are left to each implementation, and so not used.
+/// Numbers that depend on (seed, stream, index) alone, the same on every system: a counter goes through the
+/// mixing function of SplitMix64 (Steele, Lea and Flood, 2014), and what follows is integers and exactly
+/// rounded operations. The standard library's distributions are left to each implementation, and so not used.
 class Random {
  public:
   /// `stream` keeps the inputs of one case apart: 0 for weights, 1 for x, ...

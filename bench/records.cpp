@@ -19,7 +19,8 @@ namespace {
 
 std::string system_message(int code) {
   const char* name = strerrorname_np(code);
-  return std::string(std::strerror(code)) + " (" + (name != nullptr ? name : std::to_string(code).c_str()) + ")";
+  return std::string(std::strerror(code)) + " (" + (name != nullptr ? name : std::to_string(code).c_str()) +
+         ")";
 }
 
 Json figure(double value, std::string_view status) {
@@ -80,8 +81,8 @@ RecordWriter::RecordWriter(const std::filesystem::path& path) : path_(path) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
     if (error) {
-      throw Error("cannot make the folder '" + path.parent_path().string() + "' for records: " +
-                  system_message(error.value()));
+      throw Error("cannot make the folder '" + path.parent_path().string() +
+                  "' for records: " + system_message(error.value()));
     }
   }
   file_ = ::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
@@ -118,9 +119,10 @@ void RecordWriter::append(const Json& record) {
     ++count_;
     return;
   }
-  const std::string why = written < 0 ? system_message(errno)
-                                      : "only " + std::to_string(written) + " of " + std::to_string(line.size()) +
-                                            " bytes were written: is the disk full?";
+  const std::string why = written < 0
+                              ? system_message(errno)
+                              : "only " + std::to_string(written) + " of " + std::to_string(line.size()) +
+                                    " bytes were written: is the disk full?";
   std::string left;
   if (regular) {
     left = ::ftruncate(file_, before.st_size) == 0 ? "; the file ends with its last whole record"
@@ -138,24 +140,26 @@ void RecordWriter::sync() {
 
 Records read_records(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (std::filesystem::is_directory(path)) throw Error("cannot read records from '" + path.string() + "': it is a folder");
+  if (std::filesystem::is_directory(path))
+    throw Error("cannot read records from '" + path.string() + "': it is a folder");
   if (!file) throw Error("cannot read records from '" + path.string() + "': " + system_message(errno));
   Records result;
   std::string line;
   for (std::size_t n = 1; std::getline(file, line); ++n) {
     const auto where = [&] { return "'" + path.string() + "' line " + std::to_string(n); };
     if (file.eof()) {  // no newline behind it
-      result.dropped = where() + " is torn (" + std::to_string(line.size()) + " bytes without a newline) and was dropped";
+      result.dropped =
+          where() + " is torn (" + std::to_string(line.size()) + " bytes without a newline) and was dropped";
       break;
     }
     Json record = Json::parse(line, nullptr, false);
     if (!record.is_object() || !record.contains("kind") || !record["kind"].is_string()) {
-      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found '" + line.substr(0, 60) +
-                  (line.size() > 60 ? "...'" : "'"));
+      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found '" +
+                  line.substr(0, 60) + (line.size() > 60 ? "...'" : "'"));
     }
     if (record["kind"] == "header" && record.value("schema_version", Json()) != Json(kSchemaVersion)) {
-      throw Error(where() + " has schema_version " + record.value("schema_version", Json()).dump() + ", expected " +
-                  std::to_string(kSchemaVersion));
+      throw Error(where() + " has schema_version " + record.value("schema_version", Json()).dump() +
+                  ", expected " + std::to_string(kSchemaVersion));
     }
     result.records.push_back(std::move(record));
   }

@@ -9,7 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
-/// Records of runs: JSON Lines by results/schema.json. A file holds one or more runs, each a header, its measurements and an end.
+/// Records of runs: JSON Lines by results/schema.json. A file holds one or more runs, each a header, its
+/// measurements and an end.
 namespace m40llm::bench {
 
 using Json = nlohmann::ordered_json;
@@ -28,20 +29,20 @@ Json named(const std::vector<std::pair<std::string, int>>& sizes);
 /// 64 bits as 16 hexadecimal digits.
 std::string hex(std::uint64_t value);
 
-/// Appends records to one file. Every record is one write(2) of one line, so that a run cut short leaves whole records and at most one
-/// torn line.
+/// Appends records to one file. Every record is one write(2) of one line, so that a run cut short leaves
+/// whole records and at most one torn line.
 class RecordWriter {
  public:
-  /// Opens for appending, making the folders that are missing. A torn last line that an earlier run left is cut off, and said on
-  /// stderr. Throws Error naming the path and what the system said.
+  /// Opens for appending, making the folders that are missing. A torn last line that an earlier run left is
+  /// cut off, and said on stderr. Throws Error naming the path and what the system said.
   explicit RecordWriter(const std::filesystem::path& path);
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
   /// Leaves no empty file behind.
   ~RecordWriter();
 
-  /// Throws Error naming the file and the system's error if the record could not be written whole; the file is then cut back to the
-  /// last whole record.
+  /// Throws Error naming the file and the system's error if the record could not be written whole; the file
+  /// is then cut back to the last whole record.
   void append(const Json& record);
   /// Brings what was appended to the disk: at the end of a group of cases. Throws Error.
   void sync();
@@ -62,8 +63,9 @@ struct Records {
   std::optional<std::string> dropped;
 };
 
-/// Reads a file of records. A last line without its newline is torn and dropped. Throws Error naming file and line when a line before
-/// that is not a JSON object with a "kind", or when the file cannot be read or was written by another version of the schema.
+/// Reads a file of records. A last line without its newline is torn and dropped. Throws Error naming file and
+/// line when a line before that is not a JSON object with a "kind", or when the file cannot be read or was
+/// written by another version of the schema.
 Records read_records(const std::filesystem::path& path);
 
 }  // namespace m40llm::bench

@@ -14,8 +14,8 @@ struct Spread {
   double max = 0;
 };
 
-/// The value below which the fraction `p` of sorted, non-empty samples lies, interpolated between neighbours (type 7 of Hyndman and Fan,
-/// 1996: what numpy and R give).
+/// The value below which the fraction `p` of sorted, non-empty samples lies, interpolated between neighbours
+/// (type 7 of Hyndman and Fan, 1996: what numpy and R give).
 inline double quantile_of_sorted(const std::vector<double>& sorted, double p) {
   const double position = p * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(std::floor(position));
@@ -27,8 +27,8 @@ inline double quantile_of_sorted(const std::vector<double>& sorted, double p) {
 inline Spread spread(std::vector<double> samples) {
   if (samples.empty()) return {};
   std::sort(samples.begin(), samples.end());
-  return {quantile_of_sorted(samples, 0.5), quantile_of_sorted(samples, 0.25), quantile_of_sorted(samples, 0.75),
-          samples.front(), samples.back()};
+  return {quantile_of_sorted(samples, 0.5), quantile_of_sorted(samples, 0.25),
+          quantile_of_sorted(samples, 0.75), samples.front(), samples.back()};
 }
 
 }  // namespace m40llm::bench

@@ -7,7 +7,8 @@
 namespace m40llm::bench {
 namespace {
 
-/// The text up to the separator; the separator and it are taken off `rest`. All of it if there is no separator.
+/// The text up to the separator; the separator and it are taken off `rest`. All of it if there is no
+/// separator.
 std::string_view take(std::string_view& rest, char separator) {
   const std::size_t end = rest.find(separator);
   const std::string_view part = rest.substr(0, end);
@@ -30,7 +31,8 @@ Number read_number(std::string_view text, std::string_view what, std::string_vie
 
 std::string to_string(const Shape& shape) {
   std::string text;
-  for (const auto& [name, value] : shape) text += (text.empty() ? "" : ",") + name + "=" + std::to_string(value);
+  for (const auto& [name, value] : shape)
+    text += (text.empty() ? "" : ",") + name + "=" + std::to_string(value);
   return text;
 }
 

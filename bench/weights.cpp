@@ -59,10 +59,12 @@ class Writer {
   Weights* weights_;
 };
 
-/// A class of inputs: how weights and x are drawn. Which of element() and block() is called depends on the format.
+/// A class of inputs: how weights and x are drawn. Which of element() and block() is called depends on the
+/// format.
 class Maker {
  public:
-  Maker(Format format, std::size_t cols, std::uint64_t seed) : format_(format), cols_(cols), a_(seed, 0), x_(seed, 1) {}
+  Maker(Format format, std::size_t cols, std::uint64_t seed)
+      : format_(format), cols_(cols), a_(seed, 0), x_(seed, 1) {}
   virtual ~Maker() = default;
   virtual void start_row() {}
   virtual double element() = 0;
@@ -90,7 +92,8 @@ class Exact final : public Maker {
   Exact(Format format, std::size_t cols, std::uint64_t seed) : Maker(format, cols, seed) {
     const int largest = format == Format::q4_1 ? 8 * 15 + 60 : format == Format::q8_0 ? 4 * 3 : 15;
     largest_x_ = static_cast<int>((std::size_t{1} << 24) / (cols * static_cast<std::size_t>(largest)));
-    if (largest_x_ < 1) throw UsageError("inputs E: " + std::to_string(cols) + " columns are too many for exact sums");
+    if (largest_x_ < 1)
+      throw UsageError("inputs E: " + std::to_string(cols) + " columns are too many for exact sums");
     largest_x_ = std::min(largest_x_, 2047);
   }
   double element() override { return a_.sign() * a_.between(1, 15); }
@@ -120,7 +123,9 @@ class ExactSparse final : public Maker {
  public:
   using Maker::Maker;
   void start_row() override {
-    places_left_ = static_cast<int>(std::min<std::size_t>(cols_, kMaxPlaces));
+    // An odd number: rounded to 11 bits, an odd x of 13 bits is off by an odd number of units, and so is the
+    // sum of an odd number of such errors. It is never zero.
+    places_left_ = (std::min(static_cast<int>(cols_), kMaxPlaces) - 1) | 1;
     cols_left_ = static_cast<int>(cols_);
   }
   double element() override { return next_is_place() ? a_.sign() : 0; }
@@ -176,7 +181,8 @@ class Centred : public Maker {
   void fill(Block& block, int mask, int offset) {
     for (std::size_t i = 0; i < kBlock; i += 8) {
       std::uint64_t bits = a_.bits();
-      for (std::size_t j = 0; j < 8; ++j, bits >>= 8) block.q[i + j] = static_cast<int>(bits & 255 & static_cast<unsigned>(mask)) + offset;
+      for (std::size_t j = 0; j < 8; ++j, bits >>= 8)
+        block.q[i + j] = static_cast<int>(bits & 255 & static_cast<unsigned>(mask)) + offset;
     }
   }
 };
@@ -249,7 +255,9 @@ class Denormal final : public Centred {
  public:
   using Centred::Centred;
   /// For F16 denormal halves; for F32 weights whose products with x are denormal.
-  double element() override { return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element(); }
+  double element() override {
+    return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element();
+  }
   Block block() override {
     Block block = Centred::block();
     block.d = 0x1p-24 * a_.between(1, 1023);
@@ -264,7 +272,8 @@ class Denormal final : public Centred {
   }
 };
 
-std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::size_t cols, std::uint64_t seed) {
+std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::size_t cols,
+                                  std::uint64_t seed) {
   if (inputs == "E") return std::make_unique<Exact>(format, cols, seed);
   if (inputs == "E2") return std::make_unique<ExactSparse>(format, cols, seed);
   if (inputs == "R") return std::make_unique<Centred>(format, cols, seed);
@@ -288,10 +297,14 @@ void write_centred_halves(Weights& weights, std::uint64_t seed) {
 
 gguf::TensorType tensor_type(Format format) {
   switch (format) {
-    case Format::f32: return gguf::TensorType::f32;
-    case Format::f16: return gguf::TensorType::f16;
-    case Format::q8_0: return gguf::TensorType::q8_0;
-    default: return gguf::TensorType::q4_1;
+    case Format::f32:
+      return gguf::TensorType::f32;
+    case Format::f16:
+      return gguf::TensorType::f16;
+    case Format::q8_0:
+      return gguf::TensorType::q8_0;
+    default:
+      return gguf::TensorType::q4_1;
   }
 }
 

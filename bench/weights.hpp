@@ -7,7 +7,8 @@
 #include "engine/gguf/file.hpp"
 #include "reference/dequantize.hpp"
 
-/// Weight matrices for the classes of inputs of the products' gates, as GGUF blocks, and the x that goes with them.
+/// Weight matrices for the classes of inputs of the products' gates, as GGUF blocks, and the x that goes with
+/// them.
 namespace m40llm::bench {
 
 /// A matrix as in a GGUF file: row after row of blocks.
@@ -29,16 +30,19 @@ struct ProductInputs {
   std::vector<float> x;  // (cols)
 };
 
-/// The classes of gates.hpp's products:
-/// "E"   exact: every weight and x a non-zero integer (times a common power of two), scales powers of two that differ from block to
-///       block, and any sum of the terms' magnitudes, expanded, at most 2^24 units: exact in every order of addition;
-/// "E2"  exact: x odd integers of 13 bits, weights +-1 in at most 1800 places of a row and 0 elsewhere; shows inputs cut to TF32 or FP16;
-/// "R"   random and centred, weights as in trained models;
-/// "S-constant" constant rows; "S-outlier" one in 64 inputs about 1e4 times the others; "S-cancel" pairs of terms that cancel but for
-/// their last bits; "S-denormal" products below the normal numbers.
+/// The classes of gates.hpp's products.
+/// - "E", exact: every weight and x a non-zero integer, scales powers of two that differ from block to block;
+///   any sum of the terms' magnitudes, expanded, is at most 2^24, so exact in every order of addition.
+/// - "E2", exact: x odd integers of 13 bits, weights +-1 in an odd number of places of a row, at most 1800;
+///   the others are 0. Inputs cut to TF32 or FP16 always show.
+/// - "R": random and centred, weights as in trained models.
+/// - "S-constant": constant rows.
+/// - "S-outlier": one in 64 inputs about 1e4 times the others.
+/// - "S-cancel": pairs of terms that cancel but for their last bits.
+/// - "S-denormal": products below the normal numbers.
 std::vector<std::string_view> product_classes();
 /// Throws UsageError on an unknown class. cols must be whole blocks.
-ProductInputs make_product_inputs(std::string_view inputs, reference::Format format, std::size_t rows, std::size_t cols,
-                                  std::uint64_t seed);
+ProductInputs make_product_inputs(std::string_view inputs, reference::Format format, std::size_t rows,
+                                  std::size_t cols, std::uint64_t seed);
 
 }  // namespace m40llm::bench

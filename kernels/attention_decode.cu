@@ -43,6 +43,7 @@ __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
     if (thread < n) {
       const uint4* const row = reinterpret_cast<const uint4*>(k + static_cast<long long>(start + thread) * p.position_stride);
       float4 sum = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll 4
       for (int i = 0; i < p.head_dim / 8; ++i) {
         const Floats8 key = halfs_to_floats(load<kReadonly>(row + i));
         sum.x = fmaf(key.v[0], q[8 * i], sum.x);
@@ -71,6 +72,7 @@ __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
     total = fmaf(total, keep, (warp_total[0] + warp_total[1]) + (warp_total[2] + warp_total[3]));
     out *= keep;
     if (group < groups) {
+#pragma unroll 8
       for (int j = group; j < n; j += groups) {
         const half* const at = v + static_cast<long long>(start + j) * p.position_stride + dim;
         const half value = {load<kReadonly>(&at->bits)};

@@ -19,10 +19,14 @@ constexpr std::size_t block_elements(Format format) {
 /// Bytes of one block.
 constexpr std::size_t block_bytes(Format format) {
   switch (format) {
-    case Format::f32: return 4;
-    case Format::f16: return 2;
-    case Format::q8_0: return 34;
-    default: return 20;
+    case Format::f32:
+      return 4;
+    case Format::f16:
+      return 2;
+    case Format::q8_0:
+      return 34;
+    default:
+      return 20;
   }
 }
 
@@ -44,7 +48,8 @@ T load(const std::byte* from) {
 }
 }  // namespace detail
 
-/// Calls visit(i, Weight) for each element of a row in order. blocks.size() must be a multiple of block_bytes(format).
+/// Calls visit(i, Weight) for each element of a row in order. blocks.size() must be a multiple of
+/// block_bytes(format).
 template <class Visit>
 void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& visit) {
   if (blocks.size() % block_bytes(format) != 0) throw std::invalid_argument("not whole blocks");
@@ -52,8 +57,12 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
   for (std::size_t b = 0; b < n_blocks; ++b) {
     const std::byte* block = blocks.data() + b * block_bytes(format);
     switch (format) {
-      case Format::f32: visit(b, Weight{static_cast<double>(detail::load<float>(block)), 0}); break;
-      case Format::f16: visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block)), 0}); break;
+      case Format::f32:
+        visit(b, Weight{static_cast<double>(detail::load<float>(block)), 0});
+        break;
+      case Format::f16:
+        visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block)), 0});
+        break;
       case Format::q8_0: {
         const double d = half_to_double(detail::load<std::uint16_t>(block));
         for (std::size_t i = 0; i < 32; ++i) {
@@ -80,7 +89,8 @@ void dequantize(Format format, std::span<const std::byte> blocks, std::span<S> o
   if (blocks.size() / block_bytes(format) * block_elements(format) != out.size()) {
     throw std::invalid_argument("blocks and output differ in length");
   }
-  for_each_weight(format, blocks, [&](std::size_t i, const Weight& w) { out[i] = static_cast<S>(w.value()); });
+  for_each_weight(format, blocks,
+                  [&](std::size_t i, const Weight& w) { out[i] = static_cast<S>(w.value()); });
 }
 
 }  // namespace m40llm::reference

@@ -18,14 +18,15 @@ inline double half_to_double(std::uint16_t bits) {
   return sign * std::bit_cast<double>(shifted);
 }
 
-/// The nearest binary16, ties to even: from 65520 on infinity. A NaN gives a quiet NaN (0x7e00 with its sign).
+/// The nearest binary16, ties to even: from 65520 on infinity. A NaN gives a quiet NaN (0x7e00 with its
+/// sign).
 inline std::uint16_t double_to_half(double value) {
   const int sign = std::signbit(value) ? 0x8000 : 0;
   const double magnitude = std::fabs(value);
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7e00);
   if (magnitude >= 65520) return static_cast<std::uint16_t>(sign | 0x7c00);
-  // In units of the last place of its binade, the value's nearest integer is fraction and hidden bit; one that rounds up
-  // to 2048 carries into the exponent by itself.
+  // In units of the last place of its binade, the value's nearest integer is fraction and hidden bit; one
+  // that rounds up to 2048 carries into the exponent by itself.
   const int exponent = magnitude < 0x1p-14 ? -14 : std::ilogb(magnitude);
   const double units = std::ldexp(magnitude, 10 - exponent);
   double integer = std::floor(units);

@@ -1,5 +1,7 @@
 #include "reference/llama.hpp"
 
+#include <utility>
+
 namespace m40llm::reference {
 namespace {
 
@@ -17,9 +19,10 @@ Vector<S> flat(const Matrix<S>& x) {
 }  // namespace
 
 template <class S>
-Llama<S>::Llama(const Weights<S>& weights, int n_positions, Order order)
-    : weights_(&weights), n_positions_(n_positions), order_(order) {
-  const Cache<S> empty = Cache<S>::Zero(Eigen::Index{n_positions} * weights.shape.n_kv_heads, weights.shape.head_dim);
+Llama<S>::Llama(const Weights<S>& weights, int n_positions, Order order, KvStorage<S> storage)
+    : weights_(&weights), n_positions_(n_positions), order_(order), storage_(std::move(storage)) {
+  const Cache<S> empty =
+      Cache<S>::Zero(Eigen::Index{n_positions} * weights.shape.n_kv_heads, weights.shape.head_dim);
   keys_.assign(weights.layers.size(), empty);
   values_.assign(weights.layers.size(), empty);
 }
@@ -35,13 +38,15 @@ Vector<S> Llama<S>::layer(int index, int position, const Vector<S>& x) {
   const Vector<S> a = rms_norm<S>(x, w.attention_norm, eps, order_);
   Matrix<S> q = as_heads<S>(gemv<S>(w.q, a, order_), shape.head_dim);
   Matrix<S> k = as_heads<S>(gemv<S>(w.k, a, order_), shape.head_dim);
-  const Matrix<S> v = as_heads<S>(gemv<S>(w.v, a, order_), shape.head_dim);
+  Matrix<S> v = as_heads<S>(gemv<S>(w.v, a, order_), shape.head_dim);
   rope<S>(shape.rope_pairs, q, position, shape.n_rotated, shape.rope_base);
   rope<S>(shape.rope_pairs, k, position, shape.n_rotated, shape.rope_base);
-  kv_append<S>(k, position, keys_[l]);
-  kv_append<S>(v, position, values_[l]);
+  storage_(index, position, k, v);
+  keys_[l].middleRows(position * k.rows(), k.rows()) = k;
+  values_[l].middleRows(position * v.rows(), v.rows()) = v;
   const S scale = S(1) / std::sqrt(static_cast<S>(shape.head_dim));
-  const Matrix<S> attended = attention_decode<S>(q, keys_[l], values_[l], position, shape.n_kv_heads, scale, order_);
+  const Matrix<S> attended =
+      attention_decode<S>(q, keys_[l], values_[l], position, shape.n_kv_heads, scale, order_);
   const Vector<S> h = residual_add<S>(x, gemv<S>(w.attention_output, flat<S>(attended), order_));
 
   const Vector<S> b = rms_norm<S>(h, w.ffn_norm, eps, order_);
@@ -52,7 +57,8 @@ Vector<S> Llama<S>::layer(int index, int position, const Vector<S>& x) {
 template <class S>
 Vector<S> Llama<S>::logits(const Vector<S>& x) const {
   const Matrix<S>& output = weights_->output.size() == 0 ? weights_->embedding : weights_->output;
-  return gemv<S>(output, rms_norm<S>(x, weights_->output_norm, static_cast<S>(weights_->shape.eps), order_), order_);
+  return gemv<S>(output, rms_norm<S>(x, weights_->output_norm, static_cast<S>(weights_->shape.eps), order_),
+                 order_);
 }
 
 template <class S>

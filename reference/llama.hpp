@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "reference/ops.hpp"
@@ -43,25 +44,42 @@ struct Weights {
 /// What a forward step passed through.
 template <class S>
 struct Trace {
-  std::vector<Vector<S>> hidden;  ///< [l] is the input of layer l, [n_layers] the output of the last; each (width)
-  Vector<S> logits;               ///< (n_vocab)
+  /// (n_layers + 1) of (width): [l] is the input of layer l, the last the output of the last layer.
+  std::vector<Vector<S>> hidden;
+  Vector<S> logits;  ///< (n_vocab)
 };
 
-/// One sequence with its KV cache. S is float or double. All arithmetic and activations are S; K and V are rounded to binary16
-/// when they enter the cache, as on the device.
+/// Changes a layer's K and V (n_kv_heads, head_dim) of a position, K after rope, into what the cache holds of
+/// them.
+template <class S>
+using KvStorage = std::function<void(int layer, int position, Matrix<S>& k, Matrix<S>& v)>;
+
+/// As on the device: rounded to binary16.
+template <class S>
+void kv_in_binary16(int /*layer*/, int /*position*/, Matrix<S>& k, Matrix<S>& v) {
+  k = binary16<S>(k);
+  v = binary16<S>(v);
+}
+/// As they are.
+template <class S>
+void kv_unrounded(int /*layer*/, int /*position*/, Matrix<S>& /*k*/, Matrix<S>& /*v*/) {}
+
+/// One sequence with its KV cache. S is float or double, of all arithmetic and activations.
 template <class S>
 class Llama {
  public:
   /// The weights must outlive the object. `order`: how every sum over more than two terms is taken.
-  Llama(const Weights<S>& weights, int n_positions, Order order = Order::eigen);
+  Llama(const Weights<S>& weights, int n_positions, Order order = Order::eigen,
+        KvStorage<S> storage = kv_in_binary16<S>);
 
   /// The logits (n_vocab) after one more token.
   Vector<S> forward(int token);
   /// Likewise, with the hidden states on the way.
   Trace<S> trace(int token);
 
-  /// One layer alone, from any input x (width) at a position: appends to that layer's cache and returns the layer's output. With the
-  /// device's own inputs at each position in turn, it judges the device layer by layer.
+  /// One layer alone, from any input x (width) at a position: appends to that layer's cache and returns the
+  /// layer's output. With the device's own inputs at each position in turn, it judges the device layer by
+  /// layer.
   Vector<S> layer(int index, int position, const Vector<S>& x);
   /// The last norm and the product with the output matrix: (width) to (n_vocab).
   Vector<S> logits(const Vector<S>& x) const;
@@ -72,7 +90,8 @@ class Llama {
   const Weights<S>* weights_;
   int n_positions_;
   Order order_;
-  int position_ = 0;                    // of the next token
+  KvStorage<S> storage_;
+  int position_ = 0;                     // of the next token
   std::vector<Cache<S>> keys_, values_;  // by layer, (n_positions * n_kv_heads, head_dim)
 };
 

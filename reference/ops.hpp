@@ -8,7 +8,8 @@
 #include "reference/rope_table.hpp"
 #include "reference/summation.hpp"
 
-/// Every op of a Llama forward as its definition, on a scalar type S (double to judge by, float to see what rounding does).
+/// Every op of a Llama forward as its definition, on a scalar type S (double to judge by, float to see what
+/// rounding does).
 namespace m40llm::reference {
 
 /// Row `token` of the table (n_vocab, width); zeros for a token outside it.
@@ -38,7 +39,8 @@ inline std::pair<int, int> rope_pair(RopePairs pairs, int i, int n_rotated) {
   return pairs == RopePairs::normal ? std::pair(2 * i, 2 * i + 1) : std::pair(i, i + n_rotated / 2);
 }
 
-/// Rotates each head of x (n_heads, head_dim) by the angles of one position; what lies behind n_rotated stays.
+/// Rotates each head of x (n_heads, head_dim) by the angles of one position; what lies behind n_rotated
+/// stays.
 template <class S>
 void rope(RopePairs pairs, Matrix<S>& x, int position, int n_rotated, double base) {
   for (int i = 0; i < n_rotated / 2; ++i) {
@@ -59,21 +61,29 @@ void rope(RopePairs pairs, Matrix<S>& x, int position, int n_rotated, double bas
 template <class S>
 Vector<S> gemv(const Matrix<S>& a, const Vector<S>& x, Order order = Order::eigen) {
   Vector<S> y(a.rows());
-  for (Eigen::Index row = 0; row < a.rows(); ++row) y(row) = sum(a.row(row).transpose().cwiseProduct(x), order);
+  for (Eigen::Index row = 0; row < a.rows(); ++row)
+    y(row) = sum(a.row(row).transpose().cwiseProduct(x), order);
   return y;
 }
 
-/// The cache of one layer, K or V, as values that have been rounded to binary16: row = position * n_kv_heads + kv_head.
+/// Each element rounded to binary16, to nearest even.
+template <class S>
+Matrix<S> binary16(const Matrix<S>& x) {
+  return x.unaryExpr([](S value) { return round_to_half(value); });
+}
+
+/// The cache of one layer, K or V: row = position * n_kv_heads + kv_head.
 template <class S>
 using Cache = Matrix<S>;
 
 /// Stores x (n_kv_heads, head_dim) rounded to binary16 at `position` of the cache (positions * n_kv_heads, head_dim).
 template <class S>
 void kv_append(const Matrix<S>& x, int position, Cache<S>& cache) {
-  cache.middleRows(position * x.rows(), x.rows()) = x.unaryExpr([](S value) { return round_to_half(value); });
+  cache.middleRows(position * x.rows(), x.rows()) = binary16<S>(x);
 }
 
-/// One head over the keys and values (n, head_dim) it attends to, with what stands between: the gate needs it.
+/// One head over the keys and values (n, head_dim) it attends to, with what stands between: the gate needs
+/// it.
 template <class S>
 struct AttentionHead {
   Vector<S> scores;         ///< (n) scale q . k_j
@@ -82,22 +92,25 @@ struct AttentionHead {
 };
 
 template <class S>
-AttentionHead<S> attend(const Vector<S>& q, const Matrix<S>& k, const Matrix<S>& v, S scale, Order order = Order::eigen) {
+AttentionHead<S> attend(const Vector<S>& q, const Matrix<S>& k, const Matrix<S>& v, S scale,
+                        Order order = Order::eigen) {
   AttentionHead<S> head;
   head.scores = gemv(k, q, order) * scale;
   const S maximum = head.scores.maxCoeff();
   head.probabilities = head.scores.unaryExpr([maximum](S score) { return std::exp(score - maximum); });
   head.probabilities /= sum(head.probabilities, order);
   head.y.resize(v.cols());
-  for (Eigen::Index i = 0; i < v.cols(); ++i) head.y(i) = sum(v.col(i).cwiseProduct(head.probabilities), order);
+  for (Eigen::Index i = 0; i < v.cols(); ++i)
+    head.y(i) = sum(v.col(i).cwiseProduct(head.probabilities), order);
   return head;
 }
 
-/// Grouped-query attention of one token (Ainslie et al., 2023) over positions [0, position]: q (n_heads, head_dim), caches
-/// as kv_append fills them; head h reads KV head h / (n_heads / n_kv_heads). Returns (n_heads, head_dim).
+/// Grouped-query attention of one token (Ainslie et al., 2023) over positions [0, position]: q (n_heads,
+/// head_dim), caches as kv_append fills them; head h reads KV head h / (n_heads / n_kv_heads). Returns
+/// (n_heads, head_dim).
 template <class S>
-Matrix<S> attention_decode(const Matrix<S>& q, const Cache<S>& k, const Cache<S>& v, int position, int n_kv_heads, S scale,
-                           Order order = Order::eigen) {
+Matrix<S> attention_decode(const Matrix<S>& q, const Cache<S>& k, const Cache<S>& v, int position,
+                           int n_kv_heads, S scale, Order order = Order::eigen) {
   const Eigen::Index group = q.rows() / n_kv_heads;
   Matrix<S> y(q.rows(), q.cols());
   for (Eigen::Index head = 0; head < q.rows(); ++head) {
@@ -121,7 +134,8 @@ Vector<S> residual_add(const Vector<S>& x, const Vector<S>& y) {
   return x + y;
 }
 
-/// The place of the largest element, of equal ones the first. NaN is never the largest; 0 if there is nothing else.
+/// The place of the largest element, of equal ones the first. NaN is never the largest; 0 if there is nothing
+/// else.
 template <class S>
 int argmax(const Vector<S>& x) {
   Eigen::Index best = -1;

@@ -9,8 +9,8 @@ using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
 template <class S>
 using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-/// In which order a sum is taken. In double it hardly matters; the three in float show how far rounding alone can carry a
-/// whole model.
+/// In which order a sum is taken. In double it hardly matters; the three in float show how far rounding alone
+/// can carry a whole model.
 enum class Order {
   eigen,       ///< whatever Eigen's vectorised reduction does
   sequential,  ///< from the first to the last
@@ -31,8 +31,10 @@ typename Expression::Scalar sum(const Eigen::DenseBase<Expression>& terms, Order
   using S = typename Expression::Scalar;
   if (terms.size() == 0) return S(0);
   switch (order) {
-    case Order::eigen: return terms.sum();
-    case Order::pairwise: return detail::pairwise_sum(terms.derived(), 0, terms.size());
+    case Order::eigen:
+      return terms.sum();
+    case Order::pairwise:
+      return detail::pairwise_sum(terms.derived(), 0, terms.size());
     default: {
       S total(0);
       for (Eigen::Index i = 0; i < terms.size(); ++i) total += terms.derived().coeff(i);

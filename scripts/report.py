@@ -89,12 +89,12 @@ def read(paths):
                     raise ReportError(f"{where} has schema_version {record.get('schema_version')}, expected {version}")
             missing = [name for name in definitions.get(kind, {}).get("required", []) if name not in record]
             if kind not in definitions or missing:
-                raise ReportError(f"{where}: " + (f"a {kind} record without {', '.join(missing)}" if missing else f"unknown kind '{kind}'"))
+                raise ReportError(f"{where}: " + (f"'{kind}' record without {', '.join(missing)}" if missing else f"unknown kind '{kind}'"))
             if kind == "header":
                 run = Run(record, os.path.basename(path))
                 runs.append(run)
             elif run is None:
-                raise ReportError(f"{where}: a {kind} record before any header")
+                raise ReportError(f"{where}: '{kind}' record before any header")
             elif kind == "end":
                 run.end = record
             else:

@@ -18,8 +18,8 @@ class Argmax final : public OpSuite<ArgmaxParams> {
                  .edge = {{1}, {2}, {31}, {32}, {33}, {255}, {257}, {1021}, {1024}, {1025}, {4099}},
                  .bench = {{49152}, {128256}}}) {}
 
-  /// "ties": few different values; "first", "last": where the largest stands; "zeros": of both signs, which are equal;
-  /// "nan": half of them NaN; "infinite": NaN and minus infinity alone; "all_nan".
+  /// "ties": few different values; "first", "last": where the largest stands; "zeros": of both signs, which
+  /// are equal; "nan": half of them NaN; "infinite": NaN and minus infinity alone; "all_nan".
   std::vector<std::string> inputs() const override {
     return {"random", "ties", "negative", "first", "last", "zeros", "nan", "infinite", "all_nan"};
   }

@@ -16,8 +16,8 @@ struct Problem {
 
 half to_half(double value) { return {reference::double_to_half(value)}; }
 
-/// Positions with the largest score in class b: the first and last of the context and the edges of tiles and splits first, then any;
-/// their number is a power of two, so that the mean of integers over them is exact.
+/// Positions with the largest score in class b: the first and last of the context and the edges of tiles and
+/// splits first, then any; their number is a power of two, so that the mean of integers over them is exact.
 std::set<int> planted_positions(int context, Random& random) {
   std::size_t n = 1;
   while (n < 16 && 2 * n <= static_cast<std::size_t>(context)) n *= 2;
@@ -36,10 +36,12 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
  public:
   AttentionDecode()
       : OpSuite(kAttentionDecode, "f16",
-                {{"n_heads"}, {"n_kv_heads"}, {"head_dim", 8, 8}, {"context"}, {"head_major", 0}}, all_sizes()) {}
+                {{"n_heads"}, {"n_kv_heads"}, {"head_dim", 8, 8}, {"context"}, {"head_major", 0}},
+                all_sizes()) {}
 
-  /// (a) q = 0, V integers: the mean; (b) planted keys with equal scores, all others 128 or more below: exact; (c) normal inputs;
-  /// (d) scores of about +200 and -200; (e) outliers in q, K and V, for which only honest errors are judged.
+  /// (a) q = 0, V integers: the mean; (b) planted keys with equal scores, all others 128 or more below:
+  /// exact; (c) normal inputs; (d) scores of about +200 and -200; (e) outliers in q, K and V, for which only
+  /// honest errors are judged.
   std::vector<std::string> inputs() const override { return {"a", "b", "c", "d", "e"}; }
 
  protected:
@@ -55,13 +57,16 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     return params;
   }
   void check_together(const Shape& shape) const override {
-    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 128 || at(shape, "head_major") > 1) {
+    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 128 ||
+        at(shape, "head_major") > 1) {
       throw UsageError("op '" + op() +
-                       "': n_heads a multiple of n_kv_heads, head_dim at most 128 and head_major 0 or 1 are expected in '" +
+                       "': n_heads a multiple of n_kv_heads, head_dim at most 128 and head_major 0 or 1 are "
+                       "expected in '" +
                        to_string(shape) + "'");
     }
   }
-  /// The length stands in device memory, not in the parameters: the cache read and the work on it are added here.
+  /// The length stands in device memory, not in the parameters: the cache read and the work on it are added
+  /// here.
   Work work_of(const AttentionDecodeParams& params, const Shape& shape) const override {
     Work work = kAttentionDecode.work(params);
     const double context = at(shape, "context");
@@ -86,9 +91,16 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     Sizes sizes;
     sizes.smoke = {{2, 1, 32, 9, 0}};
     sizes.model = {{9, 3, 64, 1, 0}, {9, 3, 64, 100, 0}, {9, 3, 64, 500, 1}, {32, 4, 64, 300, 0}};
-    for (const int context : {1, 2, 31, 32, 33, 127, 128, 129, 1000, 4096}) sizes.edge.push_back({3, 1, 64, context, 0});
-    sizes.edge.insert(sizes.edge.end(), {{2, 2, 80, 129, 0}, {8, 2, 80, 257, 1}, {3, 1, 96, 129, 1}, {4, 4, 96, 61, 0},
-                                         {8, 1, 128, 129, 0}, {6, 2, 128, 300, 1}, {1, 1, 8, 67, 0}, {1, 1, 128, 4096, 1}});
+    for (const int context : {1, 2, 31, 32, 33, 127, 128, 129, 1000, 4096})
+      sizes.edge.push_back({3, 1, 64, context, 0});
+    sizes.edge.insert(sizes.edge.end(), {{2, 2, 80, 129, 0},
+                                         {8, 2, 80, 257, 1},
+                                         {3, 1, 96, 129, 1},
+                                         {4, 4, 96, 61, 0},
+                                         {8, 1, 128, 129, 0},
+                                         {6, 2, 128, 300, 1},
+                                         {1, 1, 8, 67, 0},
+                                         {1, 1, 128, 4096, 1}});
     sizes.bench = {{9, 3, 64, 512, 0}, {32, 4, 64, 2048, 0}, {32, 8, 128, 4096, 0}};
     return sizes;
   }
@@ -100,15 +112,16 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   static int longest_chain(int chain, int context) { return chain + context; }
 
   /// From (context, n_kv_heads, head_dim) to the cache's strides.
-  static std::vector<half> in_cache(const std::vector<half>& x, const AttentionDecodeParams& p, const Shape& shape) {
+  static std::vector<half> in_cache(const std::vector<half>& x, const AttentionDecodeParams& p,
+                                    const Shape& shape) {
     const auto heads = static_cast<std::size_t>(p.n_kv_heads);
     const auto head_dim = static_cast<std::size_t>(p.head_dim);
     std::vector<half> cache(static_cast<std::size_t>(capacity(shape)) * heads * head_dim, poison<half>());
     for (std::size_t i = 0; i < x.size(); ++i) {
       const std::size_t position = i / (heads * head_dim);
       const std::size_t head = i / head_dim % heads;
-      cache[position * static_cast<std::size_t>(p.position_stride) + head * static_cast<std::size_t>(p.head_stride) +
-            i % head_dim] = x[i];
+      cache[position * static_cast<std::size_t>(p.position_stride) +
+            head * static_cast<std::size_t>(p.head_stride) + i % head_dim] = x[i];
     }
     return cache;
   }
@@ -116,7 +129,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   static Problem make(const Case& c, const AttentionDecodeParams& p, int context) {
     Random random(c.seed, 1);
     const auto head_dim = static_cast<std::size_t>(p.head_dim);
-    const std::size_t n = static_cast<std::size_t>(context) * static_cast<std::size_t>(p.n_kv_heads) * head_dim;
+    const std::size_t n =
+        static_cast<std::size_t>(context) * static_cast<std::size_t>(p.n_kv_heads) * head_dim;
     Problem problem;
     problem.q = generate(static_cast<std::size_t>(p.n_heads) * head_dim, [&] { return random.normal(); });
     problem.k = generate(n, [&] { return to_half(random.normal()); });
@@ -134,8 +148,9 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
       }
     }
     if (c.inputs == "d") {
-      // q of +-1 a head group, K along it with either sign: scores of about +-200 that differ in their last digits.
-      for (std::size_t i = 0; i < problem.q.size(); ++i) problem.q[i] = (i % head_dim) % 3 == 0 ? -1.0f : 1.0f;
+      // q of +-1, K along it or against it: scores of about +-200 that differ in their last digits.
+      for (std::size_t i = 0; i < problem.q.size(); ++i)
+        problem.q[i] = (i % head_dim) % 3 == 0 ? -1.0f : 1.0f;
       const double size = 200 / (p.scale * static_cast<double>(head_dim));
       for (std::size_t i = 0; i < n; i += head_dim) {
         const int sign = random.sign();
@@ -148,13 +163,15 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
       for (std::size_t i = 0; i < problem.q.size(); i += 17) problem.q[i] *= 30;
       for (std::size_t i = 0; i < n; ++i) {
         if (random.below(50) == 0) problem.k[i] = to_half(10 * reference::half_to_double(problem.k[i].bits));
-        if (random.below(50) == 0) problem.v[i] = to_half(1000 * reference::half_to_double(problem.v[i].bits));
+        if (random.below(50) == 0)
+          problem.v[i] = to_half(1000 * reference::half_to_double(problem.v[i].bits));
       }
     }
     return problem;
   }
 
-  static Expected<float> expect(const Case& c, const AttentionDecodeParams& p, const Problem& problem, int chain) {
+  static Expected<float> expect(const Case& c, const AttentionDecodeParams& p, const Problem& problem,
+                                int chain) {
     const auto head_dim = static_cast<std::size_t>(p.head_dim);
     const auto n_kv_heads = static_cast<std::size_t>(p.n_kv_heads);
     const std::size_t group = static_cast<std::size_t>(p.n_heads) / n_kv_heads;
@@ -169,7 +186,9 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
       }
       const AttentionExpected of_head =
           attention_expected(std::span(problem.q).subspan(head * head_dim, head_dim), k, v, p.scale, chain);
-      if (c.inputs == "b") {  // to the bit: the mean over a power of two of positions, at most 16, without what the others add
+      if (c.inputs == "b") {
+        // To the bit: the mean of integers over a power of two of positions, at most 16, without what the
+        // others add.
         for (const double y : of_head.y) expected.want.push_back(std::round(y * 16) / 16 + 0.0);
         continue;
       }
@@ -178,7 +197,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
         expected.want.push_back(c.inputs == "a" ? std::round(y * context) / context : y);
       }
       for (std::size_t j = 0; j < head_dim; ++j) {
-        expected.bound.push_back(c.inputs == "a" ? ulp(expected.want[head * head_dim + j]) : of_head.bound[j]);
+        expected.bound.push_back(c.inputs == "a" ? ulp(expected.want[head * head_dim + j])
+                                                 : of_head.bound[j]);
       }
     }
     return expected;

@@ -19,8 +19,9 @@ class Cast final : public OpSuite<CastParams> {
                  .edge = {{1}, {31}, {33}, {127}, {257}, {1021}, {65536}, {3 * 65536}},
                  .bench = {{1 << 20}, {1 << 24}}}) {}
 
-  /// "halves": every binary16 in turn, which must come back; "halfway": around the middle between each and its neighbour;
-  /// "random": values over all that a half can hold and beyond; "bits": floats of any bits, NaN and infinities among them.
+  /// "halves": every binary16 in turn, which must come back; "halfway": around the middle between each and
+  /// its neighbour; "random": values over all that a half can hold and beyond; "bits": floats of any bits,
+  /// NaN and infinities among them.
   std::vector<std::string> inputs() const override { return {"halves", "halfway", "random", "bits"}; }
 
  protected:
@@ -35,7 +36,8 @@ class Cast final : public OpSuite<CastParams> {
     unsigned i = 0;
     const std::vector<float> x = generate(static_cast<std::size_t>(params.n), [&]() -> float {
       const unsigned index = i++;
-      if (c.inputs == "halves") return static_cast<float>(reference::half_to_double(static_cast<std::uint16_t>(index)));
+      if (c.inputs == "halves")
+        return static_cast<float>(reference::half_to_double(static_cast<std::uint16_t>(index)));
       if (c.inputs == "halfway") return near_middle(index);
       if (c.inputs == "random") return random.over_binades(-30, 18);
       return std::bit_cast<float>(static_cast<std::uint32_t>(random.bits() >> 32));
@@ -47,14 +49,16 @@ class Cast final : public OpSuite<CastParams> {
   }
 
  private:
-  /// Three floats for each half but infinities and NaN: the middle to the next half away from zero, and the floats beside it.
-  /// Seen from 65504 the next one would be 65536, and from its middle on all is infinite.
+  /// Three floats for each half but infinities and NaN: the middle to the next half away from zero, and the
+  /// floats beside it. Seen from 65504 the next one would be 65536, and from its middle on all is infinite.
   static float near_middle(unsigned index) {
     const unsigned magnitude = index / 6 % 0x7c00;
     const double low = reference::half_to_double(static_cast<std::uint16_t>(magnitude));
-    const double high = magnitude == 0x7bff ? 65536 : reference::half_to_double(static_cast<std::uint16_t>(magnitude + 1));
+    const double high =
+        magnitude == 0x7bff ? 65536 : reference::half_to_double(static_cast<std::uint16_t>(magnitude + 1));
     const auto middle = static_cast<float>((low + high) / 2);
-    const float beside[] = {std::nextafter(middle, 0.0f), middle, std::nextafter(middle, std::numeric_limits<float>::infinity())};
+    const float beside[] = {std::nextafter(middle, 0.0f), middle,
+                            std::nextafter(middle, std::numeric_limits<float>::infinity())};
     return index / 3 % 2 == 0 ? beside[index % 3] : -beside[index % 3];
   }
 };

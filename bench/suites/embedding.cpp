@@ -14,7 +14,8 @@ class Embedding final : public OpSuite<EmbeddingParams> {
                 sizes_for(format)),
         format_(format) {}
 
-  /// Which token: the first or last of the table, any, one before or behind it; "denormal": any, of a table with small scales.
+  /// Which token: the first or last of the table, any, one before or behind it; "denormal": any, of a table
+  /// with small scales.
   std::vector<std::string> inputs() const override {
     return {"first", "last", "random", "denormal", "before", "behind"};
   }

@@ -9,7 +9,8 @@ namespace {
 class Gemv final : public OpSuite<GemvParams> {
  public:
   Gemv(const Op<GemvParams>& op, const char* dtype, reference::Format format)
-      : OpSuite(op, dtype, {{"rows"}, {"cols", 1, static_cast<int>(reference::block_elements(format))}}, sizes_for(format)),
+      : OpSuite(op, dtype, {{"rows"}, {"cols", 1, static_cast<int>(reference::block_elements(format))}},
+                sizes_for(format)),
         format_(format) {}
 
   std::vector<std::string> inputs() const override {
@@ -54,11 +55,13 @@ class Gemv final : public OpSuite<GemvParams> {
     // SmolLM2-135M: q and attention's output, k and v, gate and up, down; TinyLlama: q.
     sizes.model = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {2048, 2048}};
     if (format == reference::Format::q8_0) sizes.model.push_back({49152, 576});  // SmolLM2's logits
-    sizes.edge = {{1, 32}, {31, 64}, {33, 96}, {7, 992}, {127, 1056}, {3, 2080}, {17, 11008}, {3, 12288}, {2, 12320}};
+    sizes.edge = {{1, 32},   {31, 64},    {33, 96},   {7, 992},  {127, 1056},
+                  {3, 2080}, {17, 11008}, {3, 12288}, {2, 12320}};
     if (reference::block_elements(format) == 1) {
       for (const int cols : {1, 2, 3, 5, 7, 31, 33, 127, 257, 1021}) sizes.edge.push_back({13, cols});
     }
-    sizes.bench = {{576, 576}, {1536, 576}, {49152, 576}, {2048, 2048}, {5632, 2048}, {4096, 4096}, {8192, 8192}};
+    sizes.bench = {{576, 576},   {1536, 576},  {49152, 576}, {2048, 2048},
+                   {5632, 2048}, {4096, 4096}, {8192, 8192}};
     if (format != reference::Format::f32) sizes.bench.push_back({28672, 8192});
     return sizes;
   }

@@ -13,7 +13,11 @@ class KvAppend final : public OpSuite<KvAppendParams> {
                 {{"n_kv_heads"}, {"head_dim"}, {"position", 0}, {"n_positions"}, {"head_major", 0}},
                 {.smoke = {{2, 16, 1, 3, 0}},
                  .model = {{3, 64, 0, 256, 0}, {3, 64, 255, 256, 1}, {4, 64, 1000, 2048, 0}},
-                 .edge = {{1, 1, 0, 1, 0}, {1, 31, 2, 3, 0}, {7, 33, 5, 7, 1}, {8, 128, 30, 31, 0}, {3, 80, 127, 128, 1},
+                 .edge = {{1, 1, 0, 1, 0},
+                          {1, 31, 2, 3, 0},
+                          {7, 33, 5, 7, 1},
+                          {8, 128, 30, 31, 0},
+                          {3, 80, 127, 128, 1},
                           {5, 96, 64, 97, 0}},
                  .bench = {{8, 128, 4000, 4096, 0}}}) {}
 
@@ -31,7 +35,8 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   }
   void check_together(const Shape& shape) const override {
     if (at(shape, "position") >= at(shape, "n_positions") || at(shape, "head_major") > 1) {
-      throw UsageError("op '" + op() + "': position below n_positions and head_major 0 or 1 are expected in '" +
+      throw UsageError("op '" + op() +
+                       "': position below n_positions and head_major 0 or 1 are expected in '" +
                        to_string(shape) + "'");
     }
   }
@@ -46,7 +51,8 @@ class KvAppend final : public OpSuite<KvAppendParams> {
     std::vector<std::size_t> places;
     for (int head = 0; head < params.n_kv_heads; ++head) {
       for (int i = 0; i < params.head_dim; ++i) {
-        places.push_back(static_cast<std::size_t>(position) * static_cast<std::size_t>(params.position_stride) +
+        places.push_back(static_cast<std::size_t>(position) *
+                             static_cast<std::size_t>(params.position_stride) +
                          static_cast<std::size_t>(head) * static_cast<std::size_t>(params.head_stride) +
                          static_cast<std::size_t>(i));
       }

@@ -5,7 +5,8 @@
 namespace m40llm::bench {
 namespace {
 
-/// Judged to the bit: one addition, and a sum of two floats rounded to double and then to float is rounded rightly (Figueroa, 1995).
+/// Judged to the bit: one addition, and a sum of two floats rounded to double and then to float is rounded
+/// rightly (Figueroa, 1995).
 class ResidualAdd final : public OpSuite<ResidualAddParams> {
  public:
   ResidualAdd()
@@ -15,7 +16,8 @@ class ResidualAdd final : public OpSuite<ResidualAddParams> {
                  .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}},
                  .bench = {{1 << 12}, {1 << 24}}}) {}
 
-  /// "decades": all magnitudes down to the denormal ones; "cancel": sums that are small or zero of either sign.
+  /// "decades": all magnitudes down to the denormal ones; "cancel": sums that are small or zero of either
+  /// sign.
   std::vector<std::string> inputs() const override { return {"random", "decades", "cancel"}; }
 
  protected:
@@ -30,7 +32,8 @@ class ResidualAdd final : public OpSuite<ResidualAddParams> {
     Random random(c.seed, 1);
     const std::vector<float> x =
         generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-149, 127) : random.normal(); });
-    std::vector<float> y = generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-149, 127) : random.normal(); });
+    std::vector<float> y =
+        generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-149, 127) : random.normal(); });
     if (c.inputs == "cancel") {
       for (std::size_t i = 0; i < n; ++i) y[i] = -x[i] * (1 + static_cast<float>(random.below(3)) * 0x1p-23f);
     }

@@ -12,10 +12,21 @@ class RmsNorm final : public OpSuite<RmsNormParams> {
       : OpSuite(kRmsNorm, "f32", {{"n_rows"}, {"width"}},
                 {.smoke = {{2, 48}},
                  .model = {{1, 576}, {1, 2048}, {5, 576}},
-                 .edge = {{1, 1}, {3, 2}, {3, 3}, {2, 31}, {2, 33}, {7, 127}, {1, 257}, {2, 1021}, {1, 4099}, {31, 64}, {1, 12288}},
+                 .edge = {{1, 1},
+                          {3, 2},
+                          {3, 3},
+                          {2, 31},
+                          {2, 33},
+                          {7, 127},
+                          {1, 257},
+                          {2, 1021},
+                          {1, 4099},
+                          {31, 64},
+                          {1, 12288}},
                  .bench = {{1, 576}, {1, 2048}, {512, 4096}, {4096, 8192}}}) {}
 
-  /// "eps": rows whose mean square is about eps; "huge": close to where squares overflow; "zero": rows of zeros.
+  /// "eps": rows whose mean square is about eps; "huge": close to where squares overflow; "zero": rows of
+  /// zeros.
   std::vector<std::string> inputs() const override { return {"random", "decades", "eps", "huge", "zero"}; }
 
  protected:

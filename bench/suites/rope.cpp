@@ -17,8 +17,14 @@ class Rope final : public OpSuite<RopeParams> {
       : OpSuite(op, "f32", {{"n_heads"}, {"head_dim", 2}, {"n_rotated", 2, 2}, {"position", 0}},
                 {.smoke = {{2, 16, 16, 3}},
                  .model = {{9, 64, 64, 0}, {9, 64, 64, 100}, {3, 64, 64, 2047}, {32, 64, 64, 1000}},
-                 .edge = {{1, 2, 2, 1}, {1, 64, 64, 131071}, {2, 80, 80, 4095}, {5, 96, 96, 31}, {8, 128, 128, 65536},
-                          {3, 128, 32, 77}, {7, 80, 20, 12345}, {31, 66, 62, 131070}},
+                 .edge = {{1, 2, 2, 1},
+                          {1, 64, 64, 131071},
+                          {2, 80, 80, 4095},
+                          {5, 96, 96, 31},
+                          {8, 128, 128, 65536},
+                          {3, 128, 32, 77},
+                          {7, 80, 20, 12345},
+                          {31, 66, 62, 131070}},
                  .bench = {{32, 128, 128, 2000}}}),
         pairs_(pairs) {}
 
@@ -47,7 +53,8 @@ class Rope final : public OpSuite<RopeParams> {
 
     reference::Matrix<double> y =
         Eigen::Map<const reference::Matrix<float>>(x.data(), params.n_heads, params.head_dim).cast<double>();
-    reference::Matrix<double> bound = reference::Matrix<double>::Zero(y.rows(), y.cols());  // 0: what is not rotated stays
+    reference::Matrix<double> bound =
+        reference::Matrix<double>::Zero(y.rows(), y.cols());  // 0: what is not rotated stays
     for (int i = 0; i < params.n_rotated / 2; ++i) {
       const auto [first, second] = reference::rope_pair(pairs_, i, params.n_rotated);
       for (Eigen::Index head = 0; head < y.rows(); ++head) {
@@ -55,12 +62,14 @@ class Rope final : public OpSuite<RopeParams> {
       }
     }
     reference::rope<double>(pairs_, y, position, params.n_rotated, kBase);
-    const Expected<float> expected{{y.data(), y.data() + y.size()}, {bound.data(), bound.data() + bound.size()}};
+    const Expected<float> expected{{y.data(), y.data() + y.size()},
+                                   {bound.data(), bound.data() + bound.size()}};
 
     // Only this position's row is filled; reading any other gives NaN.
     const RopeTable angles(params.n_rotated, kBase);
     const auto n_pairs = static_cast<std::size_t>(angles.n_pairs());
-    std::vector<float2> table((static_cast<std::size_t>(position) + 1) * n_pairs, {poison<float>(), poison<float>()});
+    std::vector<float2> table((static_cast<std::size_t>(position) + 1) * n_pairs,
+                              {poison<float>(), poison<float>()});
     const std::vector<float2> row = angles.row(position);
     std::copy(row.begin(), row.end(), table.end() - static_cast<std::ptrdiff_t>(n_pairs));
 

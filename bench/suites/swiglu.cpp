@@ -18,8 +18,8 @@ class Swiglu final : public OpSuite<SwigluParams> {
                  .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}, {65536}},
                  .bench = {{1 << 14}, {1 << 24}}}) {}
 
-  /// "saturating": gates where exp or the quotient over- or underflows, zeros of both signs and denormals; "range": gates of
-  /// all sizes in [-128, 128].
+  /// "saturating": gates where exp or the quotient over- or underflows, zeros of both signs and denormals;
+  /// "range": gates of all sizes in [-128, 128].
   std::vector<std::string> inputs() const override { return {"random", "range", "saturating"}; }
 
  protected:
@@ -30,9 +30,9 @@ class Swiglu final : public OpSuite<SwigluParams> {
   }
 
   void fill(SwigluParams& params, const Case& c, int, Holder& holder) const override {
-    static constexpr std::array kSpecial{100.0f, -100.0f, 0.0f,   -0.0f,  88.0f,   -88.0f,  89.0f,
-                                         -89.0f, 104.0f,  -104.0f, 1e-40f, -1e-40f, 1e-45f,  -1e-45f,
-                                         1e4f,   -1e4f,   3e38f,  -3e38f, -87.3f,  -87.4f,  -103.9f};
+    static constexpr std::array kSpecial{100.0f, -100.0f, 0.0f,    -0.0f,  88.0f,   -88.0f, 89.0f,
+                                         -89.0f, 104.0f,  -104.0f, 1e-40f, -1e-40f, 1e-45f, -1e-45f,
+                                         1e4f,   -1e4f,   3e38f,   -3e38f, -87.3f,  -87.4f, -103.9f};
     const auto n = static_cast<std::size_t>(params.n);
     Random random(c.seed, 1);
     std::size_t i = 0;

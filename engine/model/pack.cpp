@@ -17,7 +17,8 @@ half load_half(const std::byte* from) {
 }
 
 /// Rows of plain values, each padded with zeros to the stride.
-void pack_plain(std::size_t value_bytes, std::size_t cols, std::span<const std::byte> blocks, PackedMatrix& packed) {
+void pack_plain(std::size_t value_bytes, std::size_t cols, std::span<const std::byte> blocks,
+                PackedMatrix& packed) {
   const std::size_t row_bytes = cols * value_bytes;
   const std::size_t stride_bytes = static_cast<std::size_t>(packed.stride) * value_bytes;
   packed.values.resize(static_cast<std::size_t>(packed.rows) * stride_bytes);
@@ -26,8 +27,10 @@ void pack_plain(std::size_t value_bytes, std::size_t cols, std::span<const std::
   }
 }
 
-/// Blocks of n_scales halves followed by value_bytes bytes: values and scales each go to an array of their own.
-void pack_blocks(std::size_t n_scales, std::size_t value_bytes, std::span<const std::byte> blocks, PackedMatrix& packed) {
+/// Blocks of n_scales halves followed by value_bytes bytes: values and scales each go to an array of their
+/// own.
+void pack_blocks(std::size_t n_scales, std::size_t value_bytes, std::span<const std::byte> blocks,
+                 PackedMatrix& packed) {
   const std::size_t block_bytes = n_scales * sizeof(half) + value_bytes;
   const std::size_t n_blocks = blocks.size() / block_bytes;
   packed.values.resize(n_blocks * value_bytes);
@@ -41,11 +44,13 @@ void pack_blocks(std::size_t n_scales, std::size_t value_bytes, std::span<const 
 
 }  // namespace
 
-PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols, std::span<const std::byte> blocks) {
+PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
+                  std::span<const std::byte> blocks) {
   using gguf::TensorType;
-  const std::string what =
-      std::string(gguf::name(type)) + " matrix of " + std::to_string(rows) + " x " + std::to_string(cols) + ": ";
-  if (type != TensorType::f32 && type != TensorType::f16 && type != TensorType::q8_0 && type != TensorType::q4_1) {
+  const std::string what = std::string(gguf::name(type)) + " matrix of " + std::to_string(rows) + " x " +
+                           std::to_string(cols) + ": ";
+  if (type != TensorType::f32 && type != TensorType::f16 && type != TensorType::q8_0 &&
+      type != TensorType::q4_1) {
     throw Error(what + "no kernel reads this type; F32, F16, Q8_0 and Q4_1 are read");
   }
   constexpr std::size_t limit = std::numeric_limits<int>::max() - kStrideUnit;
@@ -57,7 +62,8 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols, std
   }
   const std::size_t bytes = rows * (cols / gguf::block_elements(type) * gguf::block_bytes(type));
   if (blocks.size() != bytes) {
-    throw Error(what + std::to_string(blocks.size()) + " bytes given, " + std::to_string(bytes) + " expected");
+    throw Error(what + std::to_string(blocks.size()) + " bytes given, " + std::to_string(bytes) +
+                " expected");
   }
 
   PackedMatrix packed;
@@ -65,16 +71,28 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols, std
   packed.cols = static_cast<int>(cols);
   packed.stride = static_cast<int>((cols + kStrideUnit - 1) / kStrideUnit * kStrideUnit);
   switch (type) {
-    case TensorType::f32: pack_plain(sizeof(float), cols, blocks, packed); break;
-    case TensorType::f16: pack_plain(sizeof(half), cols, blocks, packed); break;
-    case TensorType::q8_0: pack_blocks(1, 32, blocks, packed); break;
-    default: pack_blocks(2, 16, blocks, packed); break;
+    case TensorType::f32:
+      pack_plain(sizeof(float), cols, blocks, packed);
+      break;
+    case TensorType::f16:
+      pack_plain(sizeof(half), cols, blocks, packed);
+      break;
+    case TensorType::q8_0:
+      pack_blocks(1, 32, blocks, packed);
+      break;
+    default:
+      pack_blocks(2, 16, blocks, packed);
+      break;
   }
   return packed;
 }
 
-DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& packed, const std::string& owner)
-    : values_(device, packed.values.size(), owner), rows_(packed.rows), cols_(packed.cols), stride_(packed.stride) {
+DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& packed,
+                           const std::string& owner)
+    : values_(device, packed.values.size(), owner),
+      rows_(packed.rows),
+      cols_(packed.cols),
+      stride_(packed.stride) {
   values_.upload(stream, packed.values);
   if (!packed.scales.empty()) {
     scales_ = Buffer<half>(device, packed.scales.size(), owner);

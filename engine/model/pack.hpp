@@ -19,10 +19,11 @@ struct PackedMatrix {
   int stride = 0;
 };
 
-/// Repacks GGUF blocks, row after row, into that layout: no value changes. blocks must be as long as the type asks for.
-/// Throws Error on a type without such a layout, on rows or cols below 1 or too large, on cols that are no multiple of the
-/// type's block, and on a length of blocks that does not fit.
-PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols, std::span<const std::byte> blocks);
+/// Repacks GGUF blocks, row after row, into that layout: no value changes. blocks must be as long as the type
+/// asks for. Throws Error on a type without such a layout, on rows or cols below 1 or too large, on cols that
+/// are no multiple of the type's block, and on a length of blocks that does not fit.
+PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
+                  std::span<const std::byte> blocks);
 
 /// A packed matrix in a device's memory.
 class DeviceMatrix {

@@ -14,11 +14,17 @@ constexpr int kMaxPosition = 1 << 22;
 constexpr double kHalfPi[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
 constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
 
-// Coefficients of the Taylor series of sine and cosine from x^3 and x^4 on. At |x| <= pi / 4 the first term left out
-// is below 2^-58 of the result.
-constexpr double kSine[] = {-1.0 / 6,          1.0 / 120,           -1.0 / 5040,           1.0 / 362880,
-                            -1.0 / 39916800.0, 1.0 / 6227020800.0, -1.0 / 1307674368000.0, 1.0 / 355687428096000.0};
-constexpr double kCosine[] = {1.0 / 24,         -1.0 / 720,           1.0 / 40320,            -1.0 / 3628800,
+// Coefficients of the Taylor series of sine and cosine from x^3 and x^4 on. At |x| <= pi / 4 the first term
+// left out is below 2^-58 of the result.
+constexpr double kSine[] = {-1.0 / 6,
+                            1.0 / 120,
+                            -1.0 / 5040,
+                            1.0 / 362880,
+                            -1.0 / 39916800.0,
+                            1.0 / 6227020800.0,
+                            -1.0 / 1307674368000.0,
+                            1.0 / 355687428096000.0};
+constexpr double kCosine[] = {1.0 / 24,          -1.0 / 720,           1.0 / 40320,           -1.0 / 3628800,
                               1.0 / 479001600.0, -1.0 / 87178291200.0, 1.0 / 20922789888000.0};
 
 /// c[0] + c[1] x + ..., by Horner's rule.
@@ -45,7 +51,8 @@ RopeTable::DoubleDouble RopeTable::root_of_inverse(double base, int degree) {
     for (int i = 0; i < degree; ++i) result = product(result, x);
     return result;
   };
-  // Bisection to the neighbouring double, then Newton's steps on base x^degree = 1, each of which doubles the digits.
+  // Bisection to the neighbouring double, then Newton's steps on base x^degree = 1, each of which doubles the
+  // digits.
   double below = 0;
   double above = 1;
   for (double middle = 0.5; below < middle && middle < above; middle = below + (above - below) / 2) {
@@ -64,10 +71,12 @@ RopeTable::DoubleDouble RopeTable::root_of_inverse(double base, int degree) {
 
 RopeTable::RopeTable(int n_rotated, double base) {
   if (n_rotated < 2 || n_rotated > 4096 || n_rotated % 2 != 0) {
-    throw Error("rope: " + std::to_string(n_rotated) + " rotated dimensions; an even number in [2, 4096] is expected");
+    throw Error("rope: " + std::to_string(n_rotated) +
+                " rotated dimensions; an even number in [2, 4096] is expected");
   }
   if (!(base >= 1) || !std::isfinite(base)) {
-    throw Error("rope: frequency base " + std::to_string(base) + "; a finite number of at least 1 is expected");
+    throw Error("rope: frequency base " + std::to_string(base) +
+                "; a finite number of at least 1 is expected");
   }
   const DoubleDouble ratio = root_of_inverse(base, n_rotated / 2);
   DoubleDouble frequency{1, 0};
@@ -79,8 +88,9 @@ RopeTable::RopeTable(int n_rotated, double base) {
 
 float2 RopeTable::cosine_sine(DoubleDouble frequency, int position) {
   const DoubleDouble angle = product(frequency, {static_cast<double>(position), 0});
-  // quarters < 2^22, so its product with each part of pi / 2 is exact as a pair. The subtraction of the leading parts is
-  // exact by Sterbenz's lemma; what follows is kept as a pair because close to a multiple of pi / 2 only it is left.
+  // quarters < 2^22, so its product with each part of pi / 2 is exact as a pair. The subtraction of the
+  // leading parts is exact by Sterbenz's lemma; what follows is kept as a pair because close to a multiple of
+  // pi / 2 only it is left.
   const double quarters = std::floor(std::fma(angle.high, kTwoOverPi, 0.5));
   const double p0 = quarters * kHalfPi[0];
   const double p0_low = std::fma(quarters, kHalfPi[0], -p0);
@@ -105,10 +115,14 @@ float2 RopeTable::cosine_sine(DoubleDouble frequency, int position) {
   const double sine = std::fma(x_low, cosine_0, sine_0);
   const double cosine = std::fma(-x_low, sine_0, cosine_0);
   switch (static_cast<int>(quarters) % 4) {
-    case 0: return {static_cast<float>(cosine), static_cast<float>(sine)};
-    case 1: return {static_cast<float>(-sine), static_cast<float>(cosine)};
-    case 2: return {static_cast<float>(-cosine), static_cast<float>(-sine)};
-    default: return {static_cast<float>(sine), static_cast<float>(-cosine)};
+    case 0:
+      return {static_cast<float>(cosine), static_cast<float>(sine)};
+    case 1:
+      return {static_cast<float>(-sine), static_cast<float>(cosine)};
+    case 2:
+      return {static_cast<float>(-cosine), static_cast<float>(-sine)};
+    default:
+      return {static_cast<float>(sine), static_cast<float>(-cosine)};
   }
 }
 
@@ -118,8 +132,8 @@ void RopeTable::append_row(int position, std::vector<float2>& table) const {
 
 std::vector<float2> RopeTable::row(int position) const {
   if (position < 0 || position > kMaxPosition) {
-    throw Error("rope: position " + std::to_string(position) + "; one in [0, " + std::to_string(kMaxPosition) +
-                "] is expected");
+    throw Error("rope: position " + std::to_string(position) + "; one in [0, " +
+                std::to_string(kMaxPosition) + "] is expected");
   }
   std::vector<float2> table;
   append_row(position, table);

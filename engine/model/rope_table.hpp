@@ -5,12 +5,12 @@
 
 namespace m40llm {
 
-/// Cosines and sines of rotary position embedding (Su et al., 2021) for the kernels that rotate by them. The angle of
-/// pair i at position p is p * base^(-2 i / n_rotated).
+/// Cosines and sines of rotary position embedding (Su et al., 2021) for the kernels that rotate by them. The
+/// angle of pair i at position p is p * base^(-2 i / n_rotated).
 ///
-/// The values are the same bits on every system: they come from additions, multiplications, divisions and fma in
-/// double and pairs of doubles alone, no libm (compile with contraction off). Each is within 0.501 ulp of float of the
-/// true one, at every position up to 2^22.
+/// The values are the same bits on every system: they come from additions, multiplications, divisions and fma
+/// in double and pairs of doubles alone, no libm (compile with contraction off). Each is within 0.501 ulp of
+/// float of the true one, at every position up to 2^22.
 class RopeTable {
  public:
   /// n_rotated: even, in [2, 4096]. base: finite, at least 1. Throws Error on anything else.

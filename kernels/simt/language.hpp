@@ -46,7 +46,11 @@ __forceinline__ unsigned float_to_bits(float x) { return std::bit_cast<unsigned>
 __forceinline__ float bits_to_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 __forceinline__ float half_to_float(half h) { return _cvtsh_ss(h.bits); }
-__forceinline__ half float_to_half(float f) { return {_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+/// NaN becomes 0x7fff whatever its payload, as on a GPU.
+__forceinline__ half float_to_half(float f) {
+  if (f != f) return {0x7fff};
+  return {_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 __forceinline__ float low_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair)); }
 __forceinline__ float high_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair >> 16)); }
 

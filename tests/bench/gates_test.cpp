@@ -11,8 +11,8 @@
 #include "bench/weights.hpp"
 #include "reference/ops.hpp"
 
-// The gates are tested by results computed here in float: honest ones in several orders must pass, and ones with a planted fault must
-// fail as often as the gates' simulations say.
+// The gates are tested by results computed here in float: honest ones in several orders must pass, and ones
+// with a planted fault must fail as often as the gates' simulations say.
 namespace m40llm::bench {
 namespace {
 
@@ -80,8 +80,8 @@ float half_sums(const Floats& a, const Floats& x) {
 }
 
 struct Judged {
-  double worst = 0;          ///< the largest error over bound
-  double caught = 0;         ///< share of elements beyond their bound
+  double worst = 0;   ///< the largest error over bound
+  double caught = 0;  ///< share of elements beyond their bound
 };
 
 /// `rows` products of one class, each made by `dot` and judged element by element.
@@ -103,8 +103,9 @@ Judged judge_products(const char* inputs, std::size_t rows, std::size_t k, int c
     const float y = dot(a, made.x);
     judge<float>(std::span(&y, 1), expected, verdict);
     judged.worst = std::max(judged.worst, verdict.error_over_bound);
-    if (!verdict.passed) judged.caught += 1.0 / static_cast<double>(rows);
+    if (!verdict.passed) judged.caught += 1;
   }
+  judged.caught /= static_cast<double>(rows);
   return judged;
 }
 
@@ -117,10 +118,12 @@ const std::pair<const char*, std::pair<Dot, int (*)(std::size_t)>> kHonest[] = {
 
 TEST(GateE, HonestSumsOfAnyOrderAreExact) {
   for (const char* inputs : {"E", "E2"}) {
-    for (const auto format : {reference::Format::f32, reference::Format::f16, reference::Format::q8_0, reference::Format::q4_1}) {
+    for (const auto format :
+         {reference::Format::f32, reference::Format::f16, reference::Format::q8_0, reference::Format::q4_1}) {
       for (const std::size_t k : {32U, 1056U, 11008U}) {
         for (const auto& [name, honest] : kHonest) {
-          EXPECT_EQ(judge_products(inputs, 20, k, 1, honest.first, format).worst, 0) << inputs << " " << name << " " << k;
+          EXPECT_EQ(judge_products(inputs, 20, k, 1, honest.first, format).worst, 0)
+              << inputs << " " << name << " " << k;
         }
       }
     }
@@ -129,11 +132,14 @@ TEST(GateE, HonestSumsOfAnyOrderAreExact) {
 
 TEST(GateE, CatchesPlantedFaults) {
   EXPECT_EQ(judge_products("E", 500, 11008, 1, drop_last).caught, 1);
-  EXPECT_GE(judge_products("E", 500, 11008, 1, half_sums).caught, 0.999);
-  EXPECT_GE(judge_products("E", 500, 11008, 1, neighbour_element).caught, 0.9);  // 1 in 20 neighbours is equal
-  EXPECT_GE(judge_products("E2", 500, 11008, 1, tf32_inputs).caught, 0.97);
-  EXPECT_GE(judge_products("E2", 500, 11008, 1, half_inputs).caught, 0.97);
-  EXPECT_GE(judge_products("E2", 500, 576, 1, tf32_inputs).caught, 0.97);
+  EXPECT_GE(judge_products("E", 500, 11008, 1, half_sums).caught, 0.99);
+  EXPECT_GE(judge_products("E", 500, 11008, 1, neighbour_element).caught,
+            0.9);  // 1 in 20 neighbours is equal
+  // An odd number of odd errors is never zero.
+  for (const std::size_t k : {32U, 576U, 11008U}) {
+    EXPECT_EQ(judge_products("E2", 500, k, 1, tf32_inputs).caught, 1) << k;
+    EXPECT_EQ(judge_products("E2", 500, k, 1, half_inputs).caught, 1) << k;
+  }
   EXPECT_GE(judge_products("E2", 500, 11008, 1, half_sums).caught, 0.999);
 }
 
@@ -141,7 +147,8 @@ TEST(GateR, HonestSumsPassWithRoom) {
   for (const std::size_t k : {1U, 33U, 576U, 11008U}) {
     for (const auto& [name, honest] : kHonest) {
       // 2.36 of the 4 was the largest seen in 1e8 elements.
-      EXPECT_LE(judge_products("R", 300, k, honest.second(k), honest.first).worst, 2.5 / 4) << name << " " << k;
+      EXPECT_LE(judge_products("R", 300, k, honest.second(k), honest.first).worst, 2.5 / 4)
+          << name << " " << k;
     }
   }
 }
@@ -157,7 +164,8 @@ TEST(GateS, HonestSumsPass) {
   for (const char* inputs : {"S-constant", "S-outlier", "S-cancel", "S-denormal"}) {
     for (const std::size_t k : {32U, 2048U, 11008U}) {
       for (const auto& [name, honest] : kHonest) {
-        EXPECT_LE(judge_products(inputs, 50, k, honest.second(k), honest.first).worst, 1) << inputs << " " << name << " " << k;
+        EXPECT_LE(judge_products(inputs, 50, k, honest.second(k), honest.first).worst, 1)
+            << inputs << " " << name << " " << k;
       }
     }
   }
@@ -212,7 +220,14 @@ Attention normal_attention(int context, int head_dim) {
   return made;
 }
 
-enum class AttentionFault { none, half_probabilities, half_scores, half_output, dropped_position, no_maximum };
+enum class AttentionFault {
+  none,
+  half_probabilities,
+  half_scores,
+  half_output,
+  dropped_position,
+  no_maximum
+};
 
 /// One head in float with an online softmax: a rescale wherever the maximum grows.
 Floats attend(const Attention& in, AttentionFault fault) {
@@ -223,7 +238,8 @@ Floats attend(const Attention& in, AttentionFault fault) {
   Floats y(head_dim, 0);
   for (std::size_t j = 0; j < n; ++j) {
     float score = 0;
-    for (std::size_t i = 0; i < head_dim; ++i) score = std::fma(in.q[i], static_cast<float>(in.k[j * head_dim + i]), score);
+    for (std::size_t i = 0; i < head_dim; ++i)
+      score = std::fma(in.q[i], static_cast<float>(in.k[j * head_dim + i]), score);
     score *= in.scale;
     if (fault == AttentionFault::half_scores) score = reference::round_to_half(score);
     const float now = fault == AttentionFault::no_maximum ? 0 : std::max(best, score);
@@ -232,7 +248,8 @@ Floats attend(const Attention& in, AttentionFault fault) {
     if (fault == AttentionFault::half_probabilities) p = reference::round_to_half(p);
     best = now;
     total = std::fma(total, keep, p);
-    for (std::size_t i = 0; i < head_dim; ++i) y[i] = std::fma(p, static_cast<float>(in.v[j * head_dim + i]), y[i] * keep);
+    for (std::size_t i = 0; i < head_dim; ++i)
+      y[i] = std::fma(p, static_cast<float>(in.v[j * head_dim + i]), y[i] * keep);
   }
   for (float& value : y) {
     value /= total;
@@ -261,7 +278,8 @@ TEST(AttentionGate, HonestPassesWithRoom) {
 
 TEST(AttentionGate, CatchesHalfPrecision) {
   for (const int context : {128, 1000, 4096}) {
-    for (const auto fault : {AttentionFault::half_probabilities, AttentionFault::half_scores, AttentionFault::half_output}) {
+    for (const auto fault :
+         {AttentionFault::half_probabilities, AttentionFault::half_scores, AttentionFault::half_output}) {
       EXPECT_FALSE(judge_attention(normal_attention(context, 64), fault).passed) << context;
     }
   }
@@ -302,7 +320,9 @@ TEST(RmsNormGate, HonestPassesAndFaultsFail) {
   Floats x(kWidth);
   for (float& value : x) value = 3.2e-3f * random.normal();
   const auto run = [&](float eps, std::size_t divide_by) {
-    const double sum = reference::Vector<double>(Eigen::Map<const reference::Vector<float>>(x.data(), kWidth).cast<double>()).squaredNorm();
+    const double sum =
+        reference::Vector<double>(Eigen::Map<const reference::Vector<float>>(x.data(), kWidth).cast<double>())
+            .squaredNorm();
     const double factor = 1 / std::sqrt(sum / kWidth + 1e-5f);
     const float got_factor = 1 / std::sqrt(sequential_fma(x, x) / static_cast<float>(divide_by) + eps);
     Expected<float> expected;
@@ -435,7 +455,8 @@ TEST(Judge, HashesTheBits) {
   EXPECT_EQ(hash({1, 2}), hash({1, 2}));
   EXPECT_NE(hash({0.0f}), hash({-0.0f}));
   OutputHash empty;
-  EXPECT_EQ(empty.value(), 0x2d06800538d394c2u);  // XXH3-64 of nothing, as its specification's test vectors say
+  EXPECT_EQ(empty.value(),
+            0x2d06800538d394c2u);  // XXH3-64 of nothing, as its specification's test vectors say
 }
 
 }  // namespace

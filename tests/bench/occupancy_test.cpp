@@ -42,8 +42,8 @@ TEST(Occupancy, RegistersAreHandedOutByWarpInEights) {
 TEST(Occupancy, SharedMemoryIsHandedOutIn256Bytes) {
   EXPECT_EQ(on_m40(16, 8192, 64, 1000).blocks_per_sm, 12);
   EXPECT_EQ(on_m40(16, 8192, 64, 1000).limiter, Limiter::shared);
-  EXPECT_EQ(on_m40(16, 8193, 64, 1000).blocks_per_sm, 11);
-  EXPECT_EQ(on_m40(16, 4096, 64, 1000, 4097).blocks_per_sm, 11);  // static and dynamic together
+  EXPECT_EQ(on_m40(16, 4370, 64, 1000).blocks_per_sm, 21);       // counts as 4608: 21.3, not 22.5
+  EXPECT_EQ(on_m40(16, 4096, 64, 1000, 274).blocks_per_sm, 21);  // static and dynamic together
 }
 
 TEST(Occupancy, SmallBlocksStopAt32) {

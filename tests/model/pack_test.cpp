@@ -76,11 +76,13 @@ std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std:
 TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
   EXPECT_EQ(message_of(TensorType::q4_k, 1, 256, 144),
             "Q4_K matrix of 1 x 256: no kernel reads this type; F32, F16, Q8_0 and Q4_1 are read");
-  EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34), "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
+  EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34),
+            "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
   EXPECT_EQ(message_of(TensorType::f32, 2, 3, 20), "F32 matrix of 2 x 3: 20 bytes given, 24 expected");
   EXPECT_EQ(message_of(TensorType::q4_1, 2, 32, 41), "Q4_1 matrix of 2 x 32: 41 bytes given, 40 expected");
   EXPECT_NE(message_of(TensorType::f32, 0, 3, 0).find("0 x 3: rows and columns in"), std::string::npos);
-  EXPECT_NE(message_of(TensorType::f32, std::size_t{1} << 33, 1, 4).find("rows and columns in"), std::string::npos);
+  EXPECT_NE(message_of(TensorType::f32, std::size_t{1} << 33, 1, 4).find("rows and columns in"),
+            std::string::npos);
 }
 
 }  // namespace

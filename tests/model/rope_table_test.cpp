@@ -1,6 +1,7 @@
 #include "engine/model/rope_table.hpp"
 
 #include <gtest/gtest.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <cmath>
@@ -35,7 +36,8 @@ void expect_right_everywhere(int n_rotated, double base, int step) {
       worst = std::max({worst, error_in_ulps(got.x, want.cosine), error_in_ulps(got.y, want.sine)});
     }
   }
-  // Half an ulp is rounding to float itself; the rest is what long double knows of an angle of 1e5 whose sine is small.
+  // Half an ulp is rounding to float itself; the rest is what long double knows of an angle of 1e5 whose sine
+  // is small.
   EXPECT_LE(worst, 0.6) << n_rotated << " dimensions, base " << base;
 }
 

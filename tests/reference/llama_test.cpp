@@ -28,9 +28,9 @@ Weights<S> tiny_model() {
   w.shape = {.width = 24, .n_heads = 4, .n_kv_heads = 2, .head_dim = 6, .n_rotated = 6};
   w.embedding = numbers.matrix(11, 24);
   for (int l = 0; l < 3; ++l) {
-    w.layers.push_back({numbers.vector(24), numbers.matrix(24, 24), numbers.matrix(12, 24), numbers.matrix(12, 24),
-                        numbers.matrix(24, 24), numbers.vector(24), numbers.matrix(40, 24), numbers.matrix(40, 24),
-                        numbers.matrix(24, 40)});
+    w.layers.push_back({numbers.vector(24), numbers.matrix(24, 24), numbers.matrix(12, 24),
+                        numbers.matrix(12, 24), numbers.matrix(24, 24), numbers.vector(24),
+                        numbers.matrix(40, 24), numbers.matrix(40, 24), numbers.matrix(24, 40)});
   }
   w.output_norm = numbers.vector(24);
   return w;
@@ -46,7 +46,8 @@ TEST(Llama, FloatIsDoubleRoundedInEveryOrder) {
       const Vector<double> want = exact.forward(token);
       const Vector<float> got = rounded.forward(token);
       ASSERT_EQ(got.size(), 11);
-      // Rounding K and V to binary16 can differ by one of its ulps where S differs; all else is 2^-24 of the values.
+      // Rounding K and V to binary16 can differ by one of its ulps where S differs; all else is 2^-24 of the
+      // values.
       EXPECT_LT((got.cast<double>() - want).cwiseAbs().maxCoeff(), 2e-3);
     }
   }

@@ -49,8 +49,8 @@ TEST(Reference, GemvAndOrdersOfSummation) {
   Matrix<float> a(1, 4);
   a << 0x1p24f, 1, 1, 1;
   const Vector<float> ones = Vector<float>::Ones(4);
-  EXPECT_EQ(gemv<float>(a, ones, Order::sequential)(0), 0x1p24f);          // each 1 is lost in turn
-  EXPECT_EQ(gemv<float>(a, ones, Order::pairwise)(0), 0x1p24f + 2);        // (2^24 + 1) + (1 + 1)
+  EXPECT_EQ(gemv<float>(a, ones, Order::sequential)(0), 0x1p24f);    // each 1 is lost in turn
+  EXPECT_EQ(gemv<float>(a, ones, Order::pairwise)(0), 0x1p24f + 2);  // (2^24 + 1) + (1 + 1)
   EXPECT_EQ(gemv<double>(a.cast<double>(), Vector<double>::Ones(4))(0), 0x1p24 + 3);
 }
 
@@ -66,7 +66,8 @@ TEST(Reference, CastAndAppendRound) {
 }
 
 TEST(Reference, AttentionByHand) {
-  // One KV head for two heads. Scores of head 0: ln 3 and 0, so 3/4 and 1/4; head 1: q = 0, the mean. Position 2 is behind.
+  // One KV head for two heads. Scores of head 0: ln 3 and 0, so 3/4 and 1/4; head 1: q = 0, the mean.
+  // Position 2 is behind.
   Matrix<double> q(2, 1);
   q << std::log(3.0) / 2, 0;
   Cache<double> k(3, 1);

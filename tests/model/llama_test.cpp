@@ -1,0 +1,268 @@
+#include "engine/model/llama.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "engine/device/open.hpp"
+#include "engine/device/simt/simt_device.hpp"
+#include "tests/model/model_file.hpp"
+#include "tests/model/reference_weights.hpp"
+#include "tests/model/whole_model.hpp"
+
+// The kernels that faults are planted around.
+extern "C" {
+void attention_decode_tile(AttentionDecodeParams);
+void kv_append(KvAppendParams);
+void rms_norm_block(RmsNormParams);
+void rope_neox(RopeParams);
+void rope_normal(RopeParams);
+}
+
+namespace m40llm::testing {
+namespace {
+
+constexpr int kSteps = 40;
+
+std::vector<int> some_tokens(std::uint64_t seed, int n = kSteps) {
+  Numbers numbers(seed);
+  std::vector<int> tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back(numbers.below(67));
+  return tokens;
+}
+
+/// A model on a SIMT device of its own.
+struct Loaded {
+  explicit Loaded(const gguf::File& file, const DeviceOptions& options = {})
+      : Loaded(file, with_simt(options), 0) {}
+
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream;
+  Llama model;
+
+  DeviceRun run(std::span<const int> tokens) { return testing::run(*stream, model, tokens); }
+
+ private:
+  Loaded(const gguf::File& file, const DeviceOptions& options, int)
+      : device(open_device(options)),
+        stream(device->create_stream()),
+        model(*device, *stream, file, kSteps) {}
+  static DeviceOptions with_simt(DeviceOptions options) {
+    options.device = "simt";
+    return options;
+  }
+};
+
+/// All gates of the whole model that a run has to pass.
+struct Verdict {
+  KvVerdict kv;
+  Ratios layers;  ///< from the device's inputs of each layer
+  Ratios drift;   ///< from the tokens on, with the device's K and V
+  bool passed() const {
+    return kv.wrong == 0 && layers.worst() <= kLargestRatio && drift.worst() <= kLargestRatio;
+  }
+};
+
+Verdict judge(const gguf::File& file, const DeviceRun& run) {
+  const auto exact = reference_weights<double>(file);
+  const auto rounded = reference_weights<float>(file);
+  const References from_inputs = references_along(run, exact, rounded, Inputs::device);
+  const References from_tokens = references_along(run, exact, rounded, Inputs::device_cache);
+  return {judge_kv(run, from_inputs), error_ratios(run, from_inputs), error_ratios(run, from_tokens)};
+}
+
+struct NamedShape {
+  const char* name;
+  ModelFile::Shape shape;
+};
+void PrintTo(const NamedShape& named, std::ostream* out) { *out << named.name; }
+
+const NamedShape kShapes[] = {
+    {"tied", {}},
+    {"untied",
+     {.n_layers = 3,
+      .tied = false,
+      .types = {gguf::TensorType::q4_1, gguf::TensorType::f16, gguf::TensorType::q8_0, gguf::TensorType::f32,
+                gguf::TensorType::q4_1}}},
+    // Nothing a multiple of 32, one head of K and V for all.
+    {"odd_extents",
+     {.width = 40,
+      .n_ffn = 44,
+      .n_heads = 5,
+      .n_kv_heads = 1,
+      .head_dim = 8,
+      .n_rotated = 8,
+      .tied = false,
+      .types = {gguf::TensorType::f16, gguf::TensorType::f32}}},
+    // As many heads of K and V as of queries, together wider than the model.
+    {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
+};
+
+class LlamaGates : public ::testing::TestWithParam<NamedShape> {};
+
+TEST_P(LlamaGates, PassOnTheSimtDevice) {
+  const OpenModelFile model{ModelFile(GetParam().shape)};
+  const DeviceRun run = Loaded(model.file).run(some_tokens(7));
+  const Verdict verdict = judge(model.file, run);
+  EXPECT_EQ(verdict.kv.wrong, 0U);
+  EXPECT_LE(verdict.layers.worst(), kLargestRatio);
+  EXPECT_LE(verdict.drift.worst(), kLargestRatio);
+  RecordProperty("kv_other_neighbour", std::to_string(verdict.kv.other_neighbour));
+  RecordProperty("largest_layer_ratio", std::to_string(verdict.layers.worst()));
+  RecordProperty("largest_drift_ratio", std::to_string(verdict.drift.worst()));
+  for (std::size_t step = 0; step < run.tokens.size(); ++step) {
+    const Eigen::Map<const reference::Vector<float>> logits(
+        run.logits[step].data(), static_cast<Eigen::Index>(run.logits[step].size()));
+    EXPECT_EQ(run.next[step], reference::argmax<float>(logits)) << "step " << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, LlamaGates, ::testing::ValuesIn(kShapes),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+/// Something wrong in one kernel that changes what the model computes.
+struct Fault {
+  const char* name;
+  const char* kernel;
+  void (*function)();
+};
+void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.name; }
+
+template <class Params>
+constexpr auto erased(void (*function)(Params)) {
+  return reinterpret_cast<void (*)()>(function);
+}
+
+const Fault kFaults[] = {
+    {"no_rope", "rope_normal", erased<RopeParams>([](RopeParams) {})},
+    {"neox_pairs", "rope_normal", erased<RopeParams>(rope_neox)},
+    {"rope_of_one_pair_less", "rope_normal", erased<RopeParams>([](RopeParams p) {
+       // The table's rows keep their length: at the first position only is it the same row.
+       p.n_rotated -= 2;
+       rope_normal(p);
+     })},
+    {"k_and_v_swapped", "kv_append", erased<KvAppendParams>([](KvAppendParams p) {
+       std::swap(p.k, p.v);
+       kv_append(p);
+     })},
+    {"kv_heads_swapped", "kv_append", erased<KvAppendParams>([](KvAppendParams p) {
+       p.k_cache += p.head_stride * (p.n_kv_heads - 1);
+       p.v_cache += p.head_stride * (p.n_kv_heads - 1);
+       p.head_stride = -p.head_stride;
+       kv_append(p);
+     })},
+    {"scores_of_another_scale", "attention_decode_tile",
+     erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
+       p.scale *= 1.0001f;
+       attention_decode_tile(p);
+     })},
+    {"query_heads_of_the_first_kv_head", "attention_decode_tile",
+     erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
+       p.head_stride = 0;
+       attention_decode_tile(p);
+     })},
+    {"no_eps", "rms_norm_block", erased<RmsNormParams>([](RmsNormParams p) {
+       p.eps = 0;
+       rms_norm_block(p);
+     })},
+    {"no_residual", "residual_add", erased<ResidualAddParams>([](ResidualAddParams) {})},
+    {"no_activation", "swiglu", erased<SwigluParams>([](SwigluParams) {})},
+};
+
+class LlamaFaults : public ::testing::TestWithParam<Fault> {
+ protected:
+  ~LlamaFaults() override { substitute_kernel(GetParam().kernel, nullptr); }
+};
+
+TEST_P(LlamaFaults, AreFound) {
+  const OpenModelFile model{ModelFile()};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(7, 8);
+  ASSERT_TRUE(judge(model.file, loaded.run(tokens)).passed());
+  substitute_kernel(GetParam().kernel, GetParam().function);
+  EXPECT_FALSE(judge(model.file, loaded.run(tokens)).passed());
+}
+
+INSTANTIATE_TEST_SUITE_P(, LlamaFaults, ::testing::ValuesIn(kFaults),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+bool same_bits(const DeviceRun& a, const DeviceRun& b) {
+  const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+  };
+  return std::ranges::equal(a.hidden, b.hidden, same) && std::ranges::equal(a.logits, b.logits, same) &&
+         a.next == b.next;
+}
+
+TEST(Llama, GivesTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(3, 12);
+  const DeviceRun expected = Loaded(model.file, {.simt_workers = 1}).run(tokens);
+  std::vector<DeviceOptions> others;
+  for (const unsigned workers : {1u, 2u, 3u, 4u}) {
+    others.push_back({.simt_order = SimtOrder::ascending, .simt_workers = workers});
+    others.push_back({.simt_order = SimtOrder::descending, .simt_workers = workers});
+    for (const std::uint64_t seed : {1u, 2u}) {
+      others.push_back({.simt_seed = seed, .simt_order = SimtOrder::random, .simt_workers = workers});
+    }
+  }
+  for (const DeviceOptions& options : others) {
+    EXPECT_TRUE(same_bits(Loaded(model.file, options).run(tokens), expected))
+        << "order " << static_cast<int>(options.simt_order) << ", seed " << options.simt_seed << ", "
+        << options.simt_workers << " workers";
+  }
+}
+
+TEST(Llama, StartsASecondSequenceAtPositionZero) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(4, 9);
+  Loaded fresh(model.file);
+  Loaded used(model.file);
+  used.run(some_tokens(5, 20));
+  EXPECT_TRUE(same_bits(used.run(tokens), fresh.run(tokens)));
+  EXPECT_FALSE(same_bits(used.run(some_tokens(5, 9)), fresh.run(tokens)));
+}
+
+TEST(Llama, DoesNotNeedTheHiddenStatesToBeAskedFor) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(6, 5);
+  Loaded asked(model.file);
+  Loaded not_asked(model.file);
+  const DeviceRun expected = asked.run(tokens);
+  for (std::size_t position = 0; position < tokens.size(); ++position) {
+    not_asked.model.forward(*not_asked.stream, tokens[position], static_cast<int>(position));
+    EXPECT_EQ(not_asked.model.logits().download(*not_asked.stream), expected.logits[position]);
+  }
+}
+
+TEST(Llama, WritesKAndVOfItsPositionAlone) {
+  const OpenModelFile model{ModelFile()};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(8, 6);
+  const DeviceRun shorter = loaded.run(std::span(tokens).first(5));
+  loaded.model.forward(*loaded.stream, tokens[5], 5);
+  for (int layer = 0; layer < 2; ++layer) {
+    const auto l = static_cast<std::size_t>(layer);
+    const KvCache& cache = loaded.model.kv_cache();
+    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.k(layer), 5), shorter.keys[l]);
+    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.v(layer), 5), shorter.values[l]);
+  }
+}
+
+TEST(KvCache, HasRoomForEveryLayerPositionAndHead) {
+  const auto device = open_device({.device = "simt"});
+  const Hparams h{.n_layers = 3, .n_kv_heads = 2, .head_dim = 24};
+  const KvCache cache(*device, h, 10);
+  EXPECT_EQ(cache.n_positions(), 10);
+  EXPECT_GE(cache.head_stride(), h.head_dim);
+  EXPECT_GE(cache.position_stride(), h.n_kv_heads * cache.head_stride());
+  for (int layer = 0; layer < 2; ++layer) {
+    EXPECT_GE(cache.k(layer + 1) - cache.k(layer), 10 * cache.position_stride());
+    EXPECT_GE(cache.v(layer + 1) - cache.v(layer), 10 * cache.position_stride());
+  }
+  const std::size_t elements = static_cast<std::size_t>(cache.k(2) - cache.k(0)) / 2 * 3;
+  EXPECT_EQ(device->holdings().at("kv_cache"), 2 * elements * sizeof(half));
+}
+
+}  // namespace
+}  // namespace m40llm::testing

@@ -1,0 +1,170 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "engine/gguf/file.hpp"
+#include "reference/half.hpp"
+#include "tests/gguf/gguf_writer.hpp"
+
+namespace m40llm::testing {
+
+/// Numbers in [-1, 1], the same everywhere.
+class Numbers {
+ public:
+  explicit Numbers(std::uint64_t seed) : state_(seed) {}
+  double next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<double>(state_ >> 33) * 0x1p-30 - 1;
+  }
+  int below(int n) { return static_cast<int>((next() + 1) / 2 * n) % n; }
+
+ private:
+  std::uint64_t state_;
+};
+
+/// n_blocks of a type with random values that are spread evenly over about [-scale, scale].
+inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, double scale,
+                                 Numbers& numbers) {
+  const auto half = [](double value) { return GgufWriter::raw(reference::double_to_half(value)); };
+  std::string blocks;
+  for (std::uint64_t block = 0; block < n_blocks; ++block) {
+    const double wobble = 1 + 0.25 * numbers.next();  // no two blocks have one scale
+    switch (type) {
+      case gguf::TensorType::f32:
+        blocks += GgufWriter::raw(static_cast<float>(scale * numbers.next()));
+        break;
+      case gguf::TensorType::f16:
+        blocks += half(scale * numbers.next());
+        break;
+      case gguf::TensorType::q8_0:
+        blocks += half(scale * wobble / 127);
+        for (int i = 0; i < 32; ++i) blocks += static_cast<char>(numbers.below(255) - 127);
+        break;
+      case gguf::TensorType::q4_1:
+        blocks += half(scale * wobble / 7.5) + half(-scale * wobble);
+        for (int i = 0; i < 16; ++i) blocks += static_cast<char>(numbers.below(256));
+        break;
+      default:
+        blocks.append(gguf::block_bytes(type), '\0');  // nothing reads it
+    }
+  }
+  return blocks;
+}
+
+/// A GGUF file of a small model of the llama architecture with random weights: two layers, or whatever the
+/// members say when it is made. Its parts can be changed before it is written.
+class ModelFile {
+ public:
+  struct Shape {
+    std::uint32_t n_layers = 2;
+    std::uint32_t n_context = 48;
+    std::uint32_t width = 64;
+    std::uint32_t n_ffn = 96;
+    std::uint32_t n_heads = 4;
+    std::uint32_t n_kv_heads = 2;
+    std::uint32_t head_dim = 16;
+    std::uint32_t n_rotated = 12;
+    std::uint32_t n_vocab = 67;
+    bool tied = true;  ///< no output matrix
+    /// Of the matrices, in turn.
+    std::vector<gguf::TensorType> types{gguf::TensorType::q8_0, gguf::TensorType::f32, gguf::TensorType::q4_1,
+                                        gguf::TensorType::f16};
+  };
+  struct Tensor {
+    std::vector<std::uint64_t> shape;
+    gguf::TensorType type;
+    double centre, scale;  ///< of the random values
+  };
+
+  ModelFile() : ModelFile(Shape()) {}
+  explicit ModelFile(const Shape& s) {
+    const std::uint32_t q_width = s.n_heads * s.head_dim;
+    const std::uint32_t kv_width = s.n_kv_heads * s.head_dim;
+    metadata = {{"general.architecture", "llama"},
+                {"llama.block_count", s.n_layers},
+                {"llama.context_length", s.n_context},
+                {"llama.embedding_length", s.width},
+                {"llama.feed_forward_length", s.n_ffn},
+                {"llama.attention.head_count", s.n_heads},
+                {"llama.attention.head_count_kv", s.n_kv_heads},
+                {"llama.attention.key_length", s.head_dim},
+                {"llama.attention.value_length", s.head_dim},
+                {"llama.rope.dimension_count", s.n_rotated},
+                {"llama.rope.freq_base", 500.f},
+                {"llama.attention.layer_norm_rms_epsilon", 1e-5f}};
+    std::size_t next = 0;
+    const auto matrix = [&](const std::string& name, std::uint32_t rows, std::uint32_t cols) {
+      tensors[name + ".weight"] = {{cols, rows}, s.types[next++ % s.types.size()], 0, std::sqrt(3.0 / cols)};
+    };
+    const auto vector = [&](const std::string& name) {
+      tensors[name + ".weight"] = {{s.width}, gguf::TensorType::f32, 1, 0.25};
+    };
+    for (std::uint32_t layer = 0; layer < s.n_layers; ++layer) {
+      const std::string block = "blk." + std::to_string(layer) + ".";
+      vector(block + "attn_norm");
+      matrix(block + "attn_q", q_width, s.width);
+      matrix(block + "attn_k", kv_width, s.width);
+      matrix(block + "attn_v", kv_width, s.width);
+      matrix(block + "attn_output", s.width, q_width);
+      vector(block + "ffn_norm");
+      matrix(block + "ffn_gate", s.n_ffn, s.width);
+      matrix(block + "ffn_up", s.n_ffn, s.width);
+      matrix(block + "ffn_down", s.width, s.n_ffn);
+    }
+    vector("output_norm");
+    matrix("token_embd", s.n_vocab, s.width);
+    if (!s.tied) matrix("output", s.n_vocab, s.width);
+  }
+
+  std::map<std::string, std::variant<std::uint32_t, float, std::string>> metadata;
+  std::map<std::string, Tensor> tensors;
+
+  [[nodiscard]] std::string bytes() const {
+    GgufWriter writer;
+    for (const auto& [key, value] : metadata) {
+      if (const auto* number = std::get_if<std::uint32_t>(&value)) {
+        writer.u32(key, *number);
+      } else if (const auto* real = std::get_if<float>(&value)) {
+        writer.f32(key, *real);
+      } else {
+        writer.str(key, std::get<std::string>(value));
+      }
+    }
+    Numbers numbers(1);
+    for (const auto& [name, tensor] : tensors) {
+      std::uint64_t elements = 1;
+      for (const std::uint64_t extent : tensor.shape) elements *= extent;
+      writer.data.resize((writer.data.size() + 31) / 32 * 32);
+      writer.tensor(name, tensor.shape, static_cast<std::uint32_t>(tensor.type), writer.data.size());
+      if (tensor.centre != 0 && tensor.type == gguf::TensorType::f32) {
+        for (std::uint64_t i = 0; i < elements; ++i) {
+          writer.data += GgufWriter::raw(static_cast<float>(tensor.centre + tensor.scale * numbers.next()));
+        }
+      } else {
+        writer.data +=
+            random_blocks(tensor.type, elements / gguf::block_elements(tensor.type), tensor.scale, numbers);
+      }
+    }
+    return writer.bytes();
+  }
+};
+
+/// A model file on disk and open. It is gone with the object.
+class OpenModelFile {
+ public:
+  explicit OpenModelFile(const ModelFile& model)
+      : on_disk_(model.bytes()), file(gguf::File::open(on_disk_.path)) {}
+
+ private:
+  TempFile on_disk_;
+
+ public:
+  const gguf::File file;
+};
+
+}  // namespace m40llm::testing

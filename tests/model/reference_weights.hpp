@@ -1,0 +1,70 @@
+#pragma once
+#include <string>
+
+#include "engine/gguf/file.hpp"
+#include "reference/dequantize.hpp"
+#include "reference/llama.hpp"
+
+/// A GGUF file's model for the reference. What it says is read here once more, and not through the engine's
+/// Hparams, so that the engine's misreading would show.
+namespace m40llm::testing {
+
+inline reference::Format format_of(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::f32:
+      return reference::Format::f32;
+    case gguf::TensorType::f16:
+      return reference::Format::f16;
+    case gguf::TensorType::q8_0:
+      return reference::Format::q8_0;
+    case gguf::TensorType::q4_1:
+      return reference::Format::q4_1;
+    default:
+      throw std::invalid_argument("the reference has no weights of type " + std::string(gguf::name(type)));
+  }
+}
+
+template <class S>
+reference::Matrix<S> matrix_of(const gguf::Tensor& tensor) {
+  reference::Matrix<S> matrix(static_cast<Eigen::Index>(tensor.shape.at(1)),
+                              static_cast<Eigen::Index>(tensor.shape.at(0)));
+  reference::dequantize<S>(format_of(tensor.type), tensor.data, {matrix.data(), tensor.elements()});
+  return matrix;
+}
+
+template <class S>
+reference::Vector<S> vector_of(const gguf::Tensor& tensor) {
+  reference::Vector<S> vector(static_cast<Eigen::Index>(tensor.elements()));
+  reference::dequantize<S>(format_of(tensor.type), tensor.data, {vector.data(), tensor.elements()});
+  return vector;
+}
+
+template <class S>
+reference::Weights<S> reference_weights(const gguf::File& file) {
+  const auto number = [&](const std::string& key) { return static_cast<int>(file.u32("llama." + key)); };
+  reference::Weights<S> weights;
+  weights.shape.width = number("embedding_length");
+  weights.shape.n_heads = number("attention.head_count");
+  weights.shape.n_kv_heads = number("attention.head_count_kv");
+  weights.shape.head_dim =
+      static_cast<int>(file.tensor("blk.0.attn_q.weight").shape.at(1)) / weights.shape.n_heads;
+  weights.shape.n_rotated = number("rope.dimension_count");
+  weights.shape.rope_base = static_cast<double>(file.f32("llama.rope.freq_base"));
+  weights.shape.eps = static_cast<double>(file.f32("llama.attention.layer_norm_rms_epsilon"));
+  weights.embedding = matrix_of<S>(file.tensor("token_embd.weight"));
+  weights.output_norm = vector_of<S>(file.tensor("output_norm.weight"));
+  if (const gguf::Tensor* output = file.find_tensor("output.weight")) weights.output = matrix_of<S>(*output);
+  for (int layer = 0; layer < number("block_count"); ++layer) {
+    const auto tensor = [&](const char* name) -> const gguf::Tensor& {
+      return file.tensor("blk." + std::to_string(layer) + "." + name + ".weight");
+    };
+    weights.layers.push_back({vector_of<S>(tensor("attn_norm")), matrix_of<S>(tensor("attn_q")),
+                              matrix_of<S>(tensor("attn_k")), matrix_of<S>(tensor("attn_v")),
+                              matrix_of<S>(tensor("attn_output")), vector_of<S>(tensor("ffn_norm")),
+                              matrix_of<S>(tensor("ffn_gate")), matrix_of<S>(tensor("ffn_up")),
+                              matrix_of<S>(tensor("ffn_down"))});
+  }
+  return weights;
+}
+
+}  // namespace m40llm::testing
