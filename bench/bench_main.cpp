@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <fstream>
 #include <iostream>
 #include <map>
+#include <sstream>
 
 #include <benchmark/benchmark.h>
 
@@ -245,8 +248,6 @@ class Recorder : public benchmark::BenchmarkReporter {
   std::size_t order_ = 0, passed_ = 0, failed_ = 0, skipped_ = 0;
 };
 
-constexpr std::string_view kFormatFlag = "--benchmark_format=";
-
 /// Google Benchmark's flags, its own order kept; ours stay in `command`.
 std::vector<std::string> take_benchmark_flags(std::vector<std::string>& command) {
   std::vector<std::string> flags;
@@ -263,10 +264,68 @@ std::unique_ptr<benchmark::BenchmarkReporter> printer_for(const std::string& for
   return std::make_unique<benchmark::ConsoleReporter>(benchmark::ConsoleReporter::OO_Tabular);
 }
 
+constexpr double kMostRepetitions = 10'000;
+constexpr double kLongestMinTimeS = 3600;
+
+void check_number(const std::string& flag, const std::string& value, double least, double most) {
+  double number = -1;
+  const char* const end = value.data() + value.size();
+  const auto [stop, failure] = std::from_chars(value.data(), end, number);
+  if (failure != std::errc() || stop != end || !(number >= least && number <= most)) {
+    std::ostringstream message;
+    message << flag << " '" << value << "' is not a number from " << least << " to " << most;
+    throw UsageError(message.str());
+  }
+}
+
+/// Of Google Benchmark's flags, those with values that it takes but cannot mean: it would end with exit code 0, never
+/// end, or run nothing.
+void check_values(const std::vector<std::string>& flags) {
+  const std::map<std::string, std::vector<std::string>> choices{
+      {"--benchmark_format", {"console", "json"}},
+      {"--benchmark_out_format", {"console", "json", "csv"}},
+      {"--benchmark_time_unit", {"ns", "us", "ms", "s"}}};
+  for (const std::string& flag : flags) {
+    const std::size_t equals = std::min(flag.find('='), flag.size());
+    const std::string name = flag.substr(0, equals);
+    const std::string value = equals < flag.size() ? flag.substr(equals + 1) : "";
+    if (const auto found = choices.find(name); found != choices.end()) {
+      std::string known;
+      for (const std::string& choice : found->second) known += (known.empty() ? "" : ", ") + choice;
+      if (std::ranges::count(found->second, value) == 0)
+        throw UsageError(name + " '" + value + "' is not one of " + known);
+    } else if (name == "--benchmark_repetitions") {
+      check_number(name, value, 1, kMostRepetitions);
+    } else if (name == "--benchmark_min_time") {
+      check_number(name, value, 0, kLongestMinTimeS);
+    } else if (name == "--benchmark_filter" && !value.empty()) {
+      to_regex(value.substr(value.front() == '-' ? 1 : 0), name);  // a leading '-' inverts
+    } else if (name.ends_with("_aggregates_only")) {
+      throw UsageError(name + ": every repetition is judged and recorded, so none can be hidden");
+    }
+  }
+}
+
+/// What the last of a flag's occurrences says.
+std::string value_of(const std::string& name, const std::vector<std::string>& flags, std::string value) {
+  for (const std::string& flag : flags) {
+    if (flag.starts_with(name + "=")) value = flag.substr(name.size() + 1);
+  }
+  return value;
+}
+
+/// Google Benchmark would end the program, with records of nothing left behind.
+void check_writable(const std::string& path) {
+  if (!path.empty() && !std::ofstream(path, std::ios::app))
+    throw Error("--benchmark_out '" + path + "' cannot be opened for writing");
+}
+
 void initialize(const std::vector<std::string>& flags, bool on_gpu) {
   // A default that the user's flag, behind it, overrides. Google Benchmark's own is for host code: half a
   // second of 5 us samples fills a record with noise. On the SIMT device a launch takes milliseconds.
-  std::vector<std::string> words{kProgram, on_gpu ? "--benchmark_min_time=0.1" : "--benchmark_min_time=0.02"};
+  // Static: Google Benchmark keeps a pointer to the program's name.
+  static std::vector<std::string> words;
+  words = {kProgram, on_gpu ? "--benchmark_min_time=0.1" : "--benchmark_min_time=0.02"};
   words.insert(words.end(), flags.begin(), flags.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -290,13 +349,8 @@ int run(const std::vector<std::string>& command) {
   add_device_flags(app, options.device);
   if (const auto code = parse(app, own)) return *code;
 
-  std::string format = "console";
-  for (const std::string& flag : flags) {
-    if (flag.starts_with(kFormatFlag)) format = flag.substr(kFormatFlag.size());
-  }
-  if (format != "console" && format != "json") {
-    throw UsageError("--benchmark_format '" + format + "' is not one of console, json");
-  }
+  check_values(flags);
+  const std::string format = value_of("--benchmark_format", flags, "console");
 
   const std::unique_ptr<Device> device = open_device(options.device);
   const bool on_gpu = device->info().kind == DeviceKind::cuda;
@@ -324,11 +378,15 @@ int run(const std::vector<std::string>& command) {
 
   RunLog log(options.json, command, device.get());
   Recorder recorder(printer_for(format), by_name, log);
+  check_writable(value_of("--benchmark_out", flags, ""));
+  std::ostringstream said_again;  // "Failed to match ...", which the error says
+  recorder.SetErrorStream(&said_again);
   const std::size_t matched = benchmark::RunSpecifiedBenchmarks(&recorder);
   if (matched == 0) {
     throw Error("no benchmark matches --benchmark_filter=" + benchmark::GetBenchmarkFilter() +
                 " (--benchmark_list_tests shows them)");
   }
+  if (recorder.passed() + recorder.failed() + recorder.skipped() == 0) return 0;  // --benchmark_list_tests
   return log.finish(recorder.passed(), recorder.failed(), recorder.skipped(),
                     recorder.skipped() > 0 ? "interrupted" : "", recorder.failed() > 0 ? 1 : 0);
 }

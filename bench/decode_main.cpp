@@ -14,12 +14,14 @@
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
 #include "engine/tokenizer/tokenizer.hpp"
+#include "engine/tokenizer/utf8.hpp"
 
 /// m40llm-decode: a prompt in, the text the model continues it with out, and what every token took.
 namespace m40llm::bench {
 namespace {
 
 constexpr const char* kProgram = "m40llm-decode";
+constexpr std::size_t kPromptShown = 60;  // bytes, in messages
 
 struct Options {
   CommonOptions common;
@@ -78,7 +80,23 @@ class Decoder {
   }
 
   const gguf::File& file() const { return file_; }
-  std::vector<int> encode(const std::string& prompt) const { return tokenizer_.encode(prompt); }
+  /// Throws Error if the prompt is no text, or if it, the tokens to generate and the oracle's do not fit the context.
+  std::vector<int> encode(const std::string& prompt, const OraclePrompt* oracle) const {
+    const std::string which = "prompt '" + prompt.substr(0, kPromptShown) + (prompt.size() > kPromptShown ? "...': " : "': ");
+    for (std::size_t at = 0; at < prompt.size();) {
+      const std::size_t length = utf8::sequence_length(std::string_view(prompt).substr(at));
+      if (length == 0) throw Error("a prompt is not UTF-8 at its byte " + std::to_string(at) + ": expected text in UTF-8");
+      at += length;
+    }
+    std::vector<int> tokens = tokenizer_.encode(prompt);
+    try {
+      check_room(tokens, options_.n_tokens, model_.n_positions());
+      if (oracle != nullptr) check_room(oracle->prompt_tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
+    } catch (const Error& error) {
+      throw Error(which + error.what());
+    }
+    return tokens;
+  }
   std::string text(const std::vector<int>& tokens) const { return tokenizer_.decode(tokens); }
 
   /// Decodes, printing the text as it comes.
@@ -100,8 +118,9 @@ class Decoder {
       }
       logits = model_.logits().download(*stream_);
       result.logits_hashes.push_back(hash_of(std::as_bytes(std::span(logits))));
-      if (follows_oracle && !in_prompt) follows_oracle = oracle->tokens[fed - prompt.size()] == step.token;
-      if (follows_oracle) comparison.add(oracle->steps[fed], logits, kOracleLimit);
+      const bool judged = oracle != nullptr && fed < oracle->steps.size();  // it may have stopped before
+      if (follows_oracle && judged && !in_prompt) follows_oracle = oracle->tokens[fed - prompt.size()] == step.token;
+      if (follows_oracle && judged) comparison.add(oracle->steps[fed], logits, kOracleLimit);
       if (++fed >= prompt.size()) {
         result.tokens.push_back(step.next);
         std::cout << tokenizer_.decode(std::span(&step.next, 1)) << std::flush;
@@ -259,18 +278,27 @@ int run(const std::vector<std::string>& command) {
   std::cout << describe(device->info()) << std::endl;
   Decoder decoder(*device, options);
   for (const auto& [owner, bytes] : device->holdings()) std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
+  // All prompts are looked at before the first is decoded.
+  struct Job {
+    std::string prompt;
+    const OraclePrompt* expected = nullptr;
+    std::vector<int> tokens;
+  };
+  std::vector<Job> jobs;
+  for (const std::string& prompt : options.prompts) {
+    Job& job = jobs.emplace_back(Job{prompt, nullptr, {}});
+    for (const OraclePrompt& p : oracle) {
+      if (p.text == prompt) job.expected = &p;
+    }
+    job.tokens = decoder.encode(prompt, job.expected);
+  }
   RunLog log(options.common.json, command, device.get());
   std::size_t failed = 0;
   std::size_t done = 0;
   OracleComparison all;
   HashComparison hashes;
-  for (const std::string& prompt : options.prompts) {
+  for (const auto& [prompt, expected, tokens] : jobs) {
     if (interrupted()) break;
-    const OraclePrompt* expected = nullptr;
-    for (const OraclePrompt& p : oracle) {
-      if (p.text == prompt) expected = &p;
-    }
-    const std::vector<int> tokens = decoder.encode(prompt);
     std::cout << "\n> " << prompt << std::flush;
     const Result result = decoder.decode(tokens, expected);
     const Json entry = record(*device, decoder.file(), prompt, decoder.text(result.tokens), result);

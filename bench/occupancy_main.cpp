@@ -56,18 +56,28 @@ Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, 
 int run(const std::vector<std::string>& command) {
   std::string json;
   std::string filter;
-  CLI::App app("Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52). Needs no device.",
-               kProgram);
+  std::string device = "auto";
+  std::string image = "auto";
+  CLI::App app(
+      "Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52), from its machine code. Needs no "
+      "device and opens none.",
+      kProgram);
   app.add_option("--filter", filter, "only lines \"op/variant shape\" that contain a match")
       ->type_name("REGEX");
+  app.add_option("--device", device, "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--image", image, "the kernels' machine code: auto or sm_52, which is the same here")
+      ->type_name("ARCH")
+      ->capture_default_str();
   add_json_flag(app, json);
   if (const auto code = parse(app, command)) return *code;
-  std::regex wanted;
-  try {
-    wanted = std::regex(filter, std::regex::extended);
-  } catch (const std::regex_error& error) {
-    throw UsageError("--filter '" + filter + "' is not a regular expression: " + error.what());
+  check_device_name(device);
+  if (image != "auto" && image != kGm200.arch) {
+    throw Error("--image '" + image + "': occupancy is modelled from the image of " + std::string(kGm200.arch) +
+                "; expected that or auto");
   }
+  const std::regex wanted = to_regex(filter, "--filter");
 
   std::cout << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
             << kGm200.n_sms << " SMs) from the kernels' machine code\n";

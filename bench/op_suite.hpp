@@ -14,6 +14,8 @@
 /// What the suites of all ops share: an op's file says its shapes, its inputs and what must come out.
 namespace m40llm::bench {
 
+/// Of one dimension of a shape: strides, such as heads times head_dim, stay within an int.
+inline constexpr int kLargestSize = 1 << 23;
 /// Elements behind each output that no kernel may touch.
 inline constexpr std::size_t kGuard = 64;
 
@@ -223,10 +225,9 @@ class OpSuite : public Suite {
     }
     return shapes;
   }
-  std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
-    const Variant<Params>& variant = op_->variant(c.variant);
+  void check(const Case& c) const final {
     if (!applies(c.variant, c.shape)) {
-      throw UsageError("'" + c.line() + "': the variant does not apply to this shape");
+      throw UsageError("case '" + c.line() + "': variant '" + c.variant + "' does not take this shape");
     }
     const std::vector<std::string> known = inputs();
     if (std::find(known.begin(), known.end(), c.inputs) == known.end()) {
@@ -234,6 +235,10 @@ class OpSuite : public Suite {
       for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
       throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
     }
+  }
+  std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
+    check(c);
+    const Variant<Params>& variant = op_->variant(c.variant);
     Holder holder(device);
     Params params = without_pointers(c.shape);
     fill(params, c, variant.chain(params), holder);
@@ -261,9 +266,9 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
     for (std::size_t i = 0; i < shape.size(); ++i) {
       const Dimension& d = dimensions_[i];
-      if (shape[i].second < d.lowest || shape[i].second % d.multiple_of != 0) {
+      if (shape[i].second < d.lowest || shape[i].second > kLargestSize || shape[i].second % d.multiple_of != 0) {
         throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) +
-                         "; a number from " + std::to_string(d.lowest) +
+                         "; a number from " + std::to_string(d.lowest) + " to " + std::to_string(kLargestSize) +
                          (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") +
                          " is expected");
       }

@@ -1,8 +1,10 @@
 #include "bench/options.hpp"
 
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <new>
 
 #include "engine/error.hpp"
 
@@ -24,6 +26,16 @@ SimtOrder to_order(const std::string& name) {
   if (name == "descending") return SimtOrder::descending;
   if (name == "random") return SimtOrder::random;
   throw UsageError("--order '" + name + "' is not one of ascending, descending, random");
+}
+
+/// CLI11 itself takes -1 and numbers past the range for the largest seed.
+std::uint64_t to_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, failure] = std::from_chars(text.data(), end, seed);
+  if (failure != std::errc() || stop != end)
+    throw UsageError("--seed '" + text + "' is not an integer from 0 to 2^64 - 1");
+  return seed;
 }
 
 }  // namespace
@@ -50,9 +62,11 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
       ->type_name("ORDER")
       ->default_str("ascending")
       ->group(group);
-  app.add_option("--seed", options.simt_seed, "SIMT device: seed of --order random")
+  app.add_option_function<std::string>(
+         "--seed", [&options](const std::string& text) { options.simt_seed = to_seed(text); },
+         "SIMT device: seed of --order random")
       ->type_name("N")
-      ->capture_default_str()
+      ->default_str("0")
       ->group(group);
   app.add_option("--workers", options.simt_workers, "SIMT device: worker threads; 0: one a core")
       ->type_name("N")
@@ -62,7 +76,8 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
 
 void add_json_flag(CLI::App& app, std::string& json) {
   app.add_option("--json", json, "append this run's records to FILE (JSON Lines, see results/README.md)")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check([](const std::string& file) { return std::string(file.empty() ? "a file's name is expected" : ""); });
 }
 
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command) {
@@ -78,24 +93,37 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
   return std::nullopt;
 }
 
+std::regex to_regex(const std::string& text, const std::string& flag) {
+  try {
+    return std::regex(text, std::regex::extended);
+  } catch (const std::regex_error& error) {
+    throw UsageError(flag + " '" + text + "' is not a regular expression: " + error.what());
+  }
+}
+
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body) {
   watch_for_stop();
   std::vector<std::string> command(argv, argv + argc);
   if (command.empty()) command.emplace_back(program);
-  const auto fail = [program](const std::exception& error, int code) {
+  const auto fail = [program](const std::string& what, int code) {
     std::cout.flush();
-    std::cerr << program << ": error: " << error.what() << "\n";
+    std::cerr << program << ": error: " << what << "\n";
     return code;
   };
   try {
-    return body(command);
+    const int code = body(command);
+    std::cout.flush();
+    if (!std::cout || std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return fail("the output could not be written whole: is the disk full?", 1);
+    }
+    return code;
   } catch (const UsageError& error) {
-    return fail(error, 2);
-  } catch (const Error& error) {
-    return fail(error, 1);
-  } catch (const DeviceFault& error) {
-    return fail(error, 1);
+    return fail(error.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return fail("not enough memory on this machine", 1);
+  } catch (const std::exception& error) {
+    return fail(error.what(), 1);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,12 @@ void add_json_flag(CLI::App& app, std::string& json);
 /// do (--help was printed); throws UsageError on anything the app does not know.
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command);
 
-/// A program's main: runs `body` with the command line and returns its exit code. An Error or DeviceFault
-/// becomes a line
-/// "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2.
+/// The POSIX extended regular expression given to `flag`; throws UsageError naming both if it is none.
+std::regex to_regex(const std::string& text, const std::string& flag);
+
+/// A program's main: runs `body` with the command line and returns its exit code. An exception becomes a
+/// line "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2. So does output that could
+/// not be written.
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body);
 

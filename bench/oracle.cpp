@@ -12,8 +12,9 @@
 namespace m40llm::bench {
 
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path) {
+  std::error_code unknown;
   std::ifstream file(path);
-  if (!file) throw Error(path.string() + ": cannot be read; expected the oracle's JSON");
+  if (!file || std::filesystem::is_directory(path, unknown)) throw Error(path.string() + ": cannot be read; expected the oracle's JSON");
   try {
     const nlohmann::json json = nlohmann::json::parse(file);
     std::vector<OraclePrompt> prompts;

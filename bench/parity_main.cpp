@@ -2,6 +2,7 @@
 #include <iostream>
 #include <limits>
 #include <map>
+#include <new>
 #include <regex>
 #include <set>
 #include <tuple>
@@ -28,14 +29,6 @@ struct Options {
   bool list = false;
 };
 
-std::regex to_regex(const std::string& text, const char* flag) {
-  try {
-    return std::regex(text, std::regex::extended);
-  } catch (const std::regex_error& error) {
-    throw UsageError(std::string(flag) + " '" + text + "' is not a regular expression: " + error.what());
-  }
-}
-
 std::vector<Sweep> sweeps(const std::string& name) {
   static const std::map<std::string, std::vector<Sweep>> kSweeps{
       {"smoke", {Sweep::smoke}},
@@ -58,9 +51,7 @@ Selection select(const Options& options) {
   if (!options.cases.empty()) {
     for (const std::string& line : options.cases) {
       const Case c = Case::parse(line);
-      if (!suite(c.op).applies(c.variant, c.shape)) {
-        throw Error("case '" + c.line() + "': variant '" + c.variant + "' does not take this shape");
-      }
+      suite(c.op).check(c);
       selection.cases.push_back(c);
     }
     return selection;
@@ -261,6 +252,9 @@ int run(const std::vector<std::string>& command) {
         failure = "other bits than recorded (output hash " + entry["output_hash"].get<std::string>() + ")";
         entry["fault"] = failure;
       }
+    } catch (const std::bad_alloc&) {
+      failure = "not enough memory on this machine for a case of this shape";
+      add_fault(entry, failure);
     } catch (const DeviceFault& fault) {
       failure = fault.what();
       add_fault(entry, failure);

@@ -140,7 +140,8 @@ void RecordWriter::sync() {
 
 Records read_records(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (std::filesystem::is_directory(path))
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown))
     throw Error("cannot read records from '" + path.string() + "': it is a folder");
   if (!file) throw Error("cannot read records from '" + path.string() + "': " + system_message(errno));
   Records result;
@@ -154,8 +155,10 @@ Records read_records(const std::filesystem::path& path) {
     }
     Json record = Json::parse(line, nullptr, false);
     if (!record.is_object() || !record.contains("kind") || !record["kind"].is_string()) {
-      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found '" +
-                  line.substr(0, 60) + (line.size() > 60 ? "...'" : "'"));
+      // Dumped as JSON, to escape what a file that is no text may hold.
+      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found " +
+                  Json(line.substr(0, 60)).dump(-1, ' ', true, Json::error_handler_t::replace) +
+                  (line.size() > 60 ? "..." : ""));
     }
     if (record["kind"] == "header" && record.value("schema_version", Json()) != Json(kSchemaVersion)) {
       throw Error(where() + " has schema_version " + record.value("schema_version", Json()).dump() +

@@ -76,7 +76,9 @@ class Suite {
   virtual std::vector<std::string> inputs() const = 0;
   virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
   virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
-  /// Throws UsageError on an unknown variant, inputs or a shape whose names or values do not fit the op.
+  /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the op or the variant.
+  virtual void check(const Case& c) const = 0;
+  /// Throws UsageError as check() does.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
 };
 

@@ -14,14 +14,18 @@ DeviceCounters difference(const DeviceCounters& after, const DeviceCounters& bef
 
 }  // namespace
 
-void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
-                   const std::function<bool(int)>& is_end, const OnStep& on_step) {
+void check_room(std::span<const int> prompt, int n_tokens, int n_positions) {
   if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
-  const auto room = static_cast<std::size_t>(model.n_positions());
+  const auto room = static_cast<std::size_t>(n_positions);
   if (prompt.size() > room || static_cast<std::size_t>(n_tokens) > room - prompt.size()) {
     throw Error("a prompt of " + std::to_string(prompt.size()) + " tokens and " + std::to_string(n_tokens) +
                 " to generate do not fit the context of " + std::to_string(room));
   }
+}
+
+void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
+                   const std::function<bool(int)>& is_end, const OnStep& on_step) {
+  check_room(prompt, n_tokens, model.n_positions());
   const PinnedBuffer<int> next(device, 1);
   int token = prompt.front();
   const int n_steps = static_cast<int>(prompt.size()) + n_tokens - 1;

@@ -20,9 +20,11 @@ struct DecodeStep {
 /// Told after each step, outside its time. Returning false ends the decoding.
 using OnStep = std::function<bool(const DecodeStep&)>;
 
+/// Throws Error if the prompt is empty, or if it and `n_tokens` more do not fit into `n_positions`.
+void check_room(std::span<const int> prompt, int n_tokens, int n_positions);
+
 /// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until `n_tokens` were generated, is_end is
-/// true of one (it is still the last step's `next`), or on_step says so. Throws Error if prompt is empty, or if prompt and n_tokens do not
-/// fit into the model's positions.
+/// true of one (it is still the last step's `next`), or on_step says so. Throws Error as check_room() does.
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
                    const std::function<bool(int)>& is_end, const OnStep& on_step);
 

@@ -55,6 +55,10 @@ std::unique_ptr<Device> open_simt(const DeviceOptions& options, const std::strin
 
 }  // namespace
 
+void check_device_name(const std::string& device) {
+  if (device != "simt") wanted_ordinal(device);
+}
+
 std::unique_ptr<Device> open_device(const DeviceOptions& options) {
   if (options.device == "simt") return open_simt(options, ", and --device simt is none");
   const std::optional<int> ordinal = wanted_ordinal(options.device);

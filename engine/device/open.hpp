@@ -20,6 +20,9 @@ struct DeviceOptions {
   unsigned simt_workers = 0;    ///< 0: one a core
 };
 
+/// Throws UsageError unless `device` is a name that --device takes: "auto", "cuda", "cuda:N", "simt". Opens nothing.
+void check_device_name(const std::string& device);
+
 /// Opens the device asked for; "auto" takes the first GPU of sm_52, else the first GPU, else the SIMT device. Throws Error when there
 /// is no such device, when the image does not run on it, or when --require-sm52 is not met; UsageError on an unknown name.
 std::unique_ptr<Device> open_device(const DeviceOptions& options);

@@ -1,6 +1,7 @@
 #include "engine/model/hparams.hpp"
 
 #include <cmath>
+#include <unordered_set>
 
 #include "engine/error.hpp"
 
@@ -49,6 +50,23 @@ void expect_matrix(const gguf::File& file, const std::string& name, int rows, in
   }
 }
 
+/// Any other tensor (a bias, frequency factors, norms of q and k) would change what the model computes.
+void refuse_others(const gguf::File& file, const Hparams& h) {
+  std::unordered_set<std::string> used{"token_embd.weight", "output_norm.weight", "output.weight"};
+  for (int layer = 0; layer < h.n_layers; ++layer) {
+    for (const char* name :
+         {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}) {
+      used.insert("blk." + std::to_string(layer) + "." + name + ".weight");
+    }
+  }
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    if (!used.contains(tensor.name)) {
+      throw Error(where(file) + "tensor '" + tensor.name + "' is not supported; expected none but the weights of " +
+                  std::to_string(h.n_layers) + " layers without biases");
+    }
+  }
+}
+
 }  // namespace
 
 Hparams read_hparams(const gguf::File& file) {
@@ -56,13 +74,16 @@ Hparams read_hparams(const gguf::File& file) {
   if (architecture != "llama") {
     throw Error(where(file) + "general.architecture is '" + std::string(architecture) + "'; expected 'llama'");
   }
-  for (const char* key : {"llama.rope.scaling.type"}) {
-    if (file.str_or(key, "none") != "none") {
-      throw Error(where(file) + key + " is '" + std::string(file.str(key)) + "'; expected 'none'");
-    }
+  constexpr const char* kScaling = "llama.rope.scaling.type";
+  if (file.str_or(kScaling, "none") != "none") {
+    throw Error(where(file) + kScaling + " is '" + std::string(file.str(kScaling)) + "'; expected 'none'");
   }
-  if (file.find_tensor("rope_freqs.weight") != nullptr) {
-    throw Error(where(file) + "tensor 'rope_freqs.weight' (frequency factors) is not supported");
+  // Without the type a factor means linear scaling; the second is its key in older files.
+  for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    const float factor = file.f32_or(key, 1);
+    if (factor != 0 && factor != 1) {
+      throw Error(where(file) + key + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
+    }
   }
   if (file.has("llama.expert_count") && file.u32("llama.expert_count") != 0) {
     throw Error(where(file) + "llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) + "; expected 0 (no experts)");
@@ -81,6 +102,8 @@ Hparams read_hparams(const gguf::File& file) {
   }
   h.head_dim = size(file, "llama.attention.key_length",
                     file.u32_or("llama.attention.key_length", static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
+  const auto head_dim = static_cast<std::uint32_t>(h.head_dim);
+  size(file, "llama.attention.value_length", file.u32_or("llama.attention.value_length", head_dim), head_dim, head_dim);
   if (h.head_dim % 8 != 0) {
     throw Error(where(file) + "heads of " + std::to_string(h.head_dim) + " dimensions; expected a multiple of 8");
   }
@@ -116,10 +139,8 @@ Hparams read_hparams(const gguf::File& file) {
     expect_matrix(file, block + "ffn_gate.weight", h.n_ffn, h.width);
     expect_matrix(file, block + "ffn_up.weight", h.n_ffn, h.width);
     expect_matrix(file, block + "ffn_down.weight", h.width, h.n_ffn);
-    for (const char* bias : {"attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"}) {
-      if (file.find_tensor(block + bias) != nullptr) throw Error(where(file) + "tensor '" + block + bias + "': biases are not supported");
-    }
   }
+  refuse_others(file, h);
   return h;
 }
 

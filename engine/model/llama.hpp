@@ -21,6 +21,7 @@ class Llama {
 
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
+  const KvCache& kv_cache() const { return kv_cache_; }
 
   /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and next_token() get their values.
   /// Positions come in order from 0 on. `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's

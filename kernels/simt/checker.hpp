@@ -1,34 +1,72 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/simt/scheduler.hpp"
 
 /// The checked build's memory and its shadow. Kernels are compiled with -fsanitize=thread for the calls that it plants at every load and
-/// store; checker.cpp answers those calls itself. Nothing here is called in other builds.
+/// store; accesses.cpp answers those calls itself. Nothing here is called in other builds.
+namespace simt {
+struct Launch;
+}
 namespace simt::checker {
 
-/// Device memory with guard zones on both sides; contents count as never written. Null when the arena is full.
+/// Device memory with guard zones on both sides; contents count as never written. Null when the arena is full. Addresses are not used
+/// again: what has been released stays known as such.
 std::byte* allocate(std::size_t bytes, const std::string& owner);
 void release(std::byte* memory);
-/// The host (a copy or a fill in a stream's order) wrote or reads device memory: writes make it initialised; reads of never-written bytes
-/// and either out of bounds are reported.
-void host_wrote(const void* memory, std::size_t bytes, std::vector<Report>& reports);
-void host_reads(const void* memory, std::size_t bytes, std::vector<Report>& reports);
 
-/// Launches, in the order of their start; what ran in an earlier launch happened before a later one on the same stream.
-void launch_begins();
-/// A block gets an arena of shared memory (guard zones between its pieces).
+/// How far the work of every stream is known to be done, by the stream's number.
+using Times = std::vector<std::uint64_t>;
+/// Joins b into a.
+void join(Times& a, const Times& b);
+
+/// What a stream's work comes after. Touched by the stream's thread; by others only while it is idle.
+struct StreamClock {
+  StreamClock();
+  unsigned number;
+  Times times;
+};
+/// The calling thread works on this stream from now on; threads that never say so share one.
+void enter(StreamClock* stream);
+/// What the host has waited for comes before whatever it submits from now on.
+Times host_times();
+void host_waited(const Times& times);
+
+/// A copy or fill in the calling thread's stream order wrote or reads device memory: writes make it initialised; reads of never-written
+/// bytes, either out of bounds, and either unordered to what other streams do are reported. False: the memory is none of the device's,
+/// and must not be touched.
+bool host_wrote(const void* memory, std::size_t bytes, std::vector<Report>& reports);
+bool host_reads(const void* memory, std::size_t bytes, std::vector<Report>& reports);
+
+struct LaunchClock;
+struct BlockClock;
+/// What ran in an earlier launch happened before a later one on the same stream.
+LaunchClock* launch_begins(const Launch& launch);
+void launch_ends(LaunchClock* launch);
+/// Address space for a block's shared memory, guard zones between its pieces included.
 std::byte* take_arena();
 void give_arena(std::byte* arena);
-/// [address, address + bytes) of the block's arena is one piece of shared memory, never written.
-void shared_allocated(std::byte* address, std::size_t bytes);
+/// Bytes between two pieces.
+inline constexpr std::size_t kSharedGuard = 256;
+
+void block_begins(Block& block, LaunchClock* launch);
+/// [address, address + bytes) of the running block's arena is one piece of shared memory, never written.
+void shared_allocated(Block& block, std::byte* address, std::size_t bytes);
 void block_ends(Block& block);
 
 void barrier_passed(Block& block);
-/// The running lane did an atomic access, a release or an acquire of a 4-byte word.
-void atomic_access(const void* address, const void* site);
-void released(const void* address, const void* site);
-void acquired(const void* address, const void* site);
+/// The lanes of `mask` passed a __syncwarp.
+void warp_synchronized(Warp& warp, std::uint32_t mask);
+
+enum class Atomic { load, store, update };
+enum class MemoryOrder { relaxed, acquire, release };
+/// The running lane does an atomic access of a 4-byte word: called before one that releases, after one that acquires.
+void atomic_access(const void* address, Atomic access, MemoryOrder order, const void* site);
+
+/// How many blocks may begin before old cells are renumbered; tests make it small.
+void set_task_limit(std::uint32_t limit);
 
 }  // namespace simt::checker

@@ -60,6 +60,7 @@ TEST(Hparams, MayBeLeftOutWhereTheFormatHasADefault) {
 TEST(Hparams, AcceptWhatSaysThatSomethingIsNotUsed) {
   ModelFile model;
   model.metadata["llama.rope.scaling.type"] = "none";
+  model.metadata["llama.rope.scaling.factor"] = 1.f;
   model.metadata["llama.expert_count"] = 0u;
   EXPECT_EQ(read_hparams(OpenModelFile(model).file).n_layers, 2);
 }
@@ -162,6 +163,8 @@ INSTANTIATE_TEST_SUITE_P(
         with("base", "llama.rope.freq_base", 0.5f, {"is 0.5", "at least 1"}),
         with("infinite_base", "llama.rope.freq_base", INFINITY, {"inf", "at least 1"}),
         with("scaled_rope", "llama.rope.scaling.type", "linear", {"'linear'", "'none'"}),
+        with("scaled_rope_without_a_type", "llama.rope.scaling.factor", 4.f, {"is 4", "expected 1"}),
+        with("scaled_rope_of_older_files", "llama.rope.scale_linear", 4.f, {"is 4", "expected 1"}),
         with("experts", "llama.expert_count", 8u, {"is 8", "expected 0"})),
     test_name);
 
@@ -169,6 +172,7 @@ INSTANTIATE_TEST_SUITE_P(Heads, BadHparams,
                          ::testing::Values(BadFile{"no_multiple_of_8",
                                                    [](ModelFile& m) {
                                                      m.metadata["llama.attention.key_length"] = 12u;
+                                                     m.metadata["llama.attention.value_length"] = 12u;
                                                    },
                                                    {"heads of 12 dimensions", "multiple of 8"}},
                                            BadFile{"width_that_heads_do_not_divide",

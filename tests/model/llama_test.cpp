@@ -136,8 +136,7 @@ constexpr auto erased(void (*function)(Params)) {
 const Fault kFaults[] = {
     {"no_rope", "rope_normal", erased<RopeParams>([](RopeParams) {})},
     {"neox_pairs", "rope_normal", erased<RopeParams>(rope_neox)},
-    {"rope_of_one_pair_less", "rope_normal", erased<RopeParams>([](RopeParams p) {
-       // The table's rows keep their length: at the first position only is it the same row.
+    {"rope_of_fewer_dimensions", "rope_normal", erased<RopeParams>([](RopeParams p) {
        p.n_rotated -= 2;
        rope_normal(p);
      })},
