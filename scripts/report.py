@@ -81,8 +81,10 @@ def read(paths):
             try:
                 record = json.loads(line)
                 kind = record["kind"]
+                if not isinstance(kind, str):
+                    raise TypeError
             except (ValueError, KeyError, TypeError):
-                raise ReportError(f"{where} is not a record: expected a JSON object with a \"kind\", found '{line[:60]}'") from None
+                raise ReportError(f"{where} is not a record: expected a JSON object with a \"kind\", found {ascii(line[:60])}") from None
             if kind == "header":
                 version = definitions["header"]["properties"]["schema_version"]["const"]
                 if record.get("schema_version") != version:
@@ -541,7 +543,8 @@ def main():
             partial.write_text(page, encoding="utf-8")
             partial.replace(output)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            if partial.is_file():
+                partial.unlink()
             raise ReportError(f"cannot write '{output}': {error.strerror}") from None
     except ReportError as error:
         print(f"report.py: error: {error}", file=sys.stderr)
