@@ -278,8 +278,8 @@ void check_number(const std::string& flag, const std::string& value, double leas
   }
 }
 
-/// Of Google Benchmark's flags, those with values that it takes but cannot mean: it would end with exit code 0, never
-/// end, or run nothing.
+/// Of Google Benchmark's flags, those with values that it takes but cannot mean: it would end with exit code
+/// 0, never end, or run nothing.
 void check_values(const std::vector<std::string>& flags) {
   const std::map<std::string, std::vector<std::string>> choices{
       {"--benchmark_format", {"console", "json"}},

@@ -248,7 +248,7 @@ struct HashComparison {
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app("Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.", kProgram);
-  app.add_option("--model", options.model, "GGUF file")->type_name("FILE")->required();
+  app.add_option("--model", options.model, "GGUF file; needed")->type_name("FILE");
   app.add_option("--prompt", options.prompts, "text to continue; repeatable")->type_name("TEXT")->allow_extra_args(false);
   app.add_option("--tokens", options.n_tokens, "tokens to generate at most")->type_name("N")->check(CLI::Range(1, 1 << 22))->capture_default_str();
   app.add_option("--context", options.n_context, "positions to make room for (default: the model's, at most 2048)")
@@ -262,6 +262,7 @@ int run(const std::vector<std::string>& command) {
   add_json_flag(app, options.common.json);
   add_device_flags(app, options.common.device);
   if (const auto code = parse(app, command)) return *code;
+  if (options.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   std::vector<OraclePrompt> oracle;
   if (!options.oracle.empty()) oracle = read_oracle(options.oracle);
   if (options.prompts.empty()) {

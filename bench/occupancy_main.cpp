@@ -59,12 +59,14 @@ int run(const std::vector<std::string>& command) {
   std::string device = "auto";
   std::string image = "auto";
   CLI::App app(
-      "Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52), from its machine code. Needs no "
+      "Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52), from its machine code. "
+      "Needs no "
       "device and opens none.",
       kProgram);
   app.add_option("--filter", filter, "only lines \"op/variant shape\" that contain a match")
       ->type_name("REGEX");
-  app.add_option("--device", device, "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it")
+  app.add_option("--device", device,
+                 "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it")
       ->type_name("NAME")
       ->capture_default_str();
   app.add_option("--image", image, "the kernels' machine code: auto or sm_52, which is the same here")
@@ -74,8 +76,8 @@ int run(const std::vector<std::string>& command) {
   if (const auto code = parse(app, command)) return *code;
   check_device_name(device);
   if (image != "auto" && image != kGm200.arch) {
-    throw Error("--image '" + image + "': occupancy is modelled from the image of " + std::string(kGm200.arch) +
-                "; expected that or auto");
+    throw Error("--image '" + image + "': occupancy is modelled from the image of " +
+                std::string(kGm200.arch) + "; expected that or auto");
   }
   const std::regex wanted = to_regex(filter, "--filter");
 

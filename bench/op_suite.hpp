@@ -266,11 +266,12 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
     for (std::size_t i = 0; i < shape.size(); ++i) {
       const Dimension& d = dimensions_[i];
-      if (shape[i].second < d.lowest || shape[i].second > kLargestSize || shape[i].second % d.multiple_of != 0) {
-        throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) +
-                         "; a number from " + std::to_string(d.lowest) + " to " + std::to_string(kLargestSize) +
-                         (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") +
-                         " is expected");
+      if (shape[i].second < d.lowest || shape[i].second > kLargestSize ||
+          shape[i].second % d.multiple_of != 0) {
+        throw UsageError(
+            "op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) + "; a number from " +
+            std::to_string(d.lowest) + " to " + std::to_string(kLargestSize) +
+            (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") + " is expected");
       }
     }
     check_together(shape);

@@ -77,7 +77,9 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
 void add_json_flag(CLI::App& app, std::string& json) {
   app.add_option("--json", json, "append this run's records to FILE (JSON Lines, see results/README.md)")
       ->type_name("FILE")
-      ->check([](const std::string& file) { return std::string(file.empty() ? "a file's name is expected" : ""); });
+      ->check([](const std::string& file) {
+        return std::string(file.empty() ? "a file's name is expected" : "");
+      });
 }
 
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command) {

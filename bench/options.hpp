@@ -35,8 +35,8 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
 std::regex to_regex(const std::string& text, const std::string& flag);
 
 /// A program's main: runs `body` with the command line and returns its exit code. An exception becomes a
-/// line "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2. So does output that could
-/// not be written.
+/// line "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2. So does output that
+/// could not be written.
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body);
 

@@ -14,7 +14,8 @@ namespace m40llm::bench {
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path) {
   std::error_code unknown;
   std::ifstream file(path);
-  if (!file || std::filesystem::is_directory(path, unknown)) throw Error(path.string() + ": cannot be read; expected the oracle's JSON");
+  if (!file || std::filesystem::is_directory(path, unknown))
+    throw Error(path.string() + ": cannot be read; expected the oracle's JSON");
   try {
     const nlohmann::json json = nlohmann::json::parse(file);
     std::vector<OraclePrompt> prompts;
@@ -24,13 +25,16 @@ std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path) {
       p.prompt_tokens = prompt.at("prompt_tokens").get<std::vector<int>>();
       p.tokens = prompt.at("tokens").get<std::vector<int>>();
       for (const nlohmann::json& step : prompt.at("steps")) {
-        p.steps.push_back({step.at("ids").get<std::vector<int>>(), step.at("logits").get<std::vector<float>>(),
+        p.steps.push_back({step.at("ids").get<std::vector<int>>(),
+                           step.at("logits").get<std::vector<float>>(),
                            step.at("log_sum_exp").get<double>()});
         const OracleStep& s = p.steps.back();
-        if (s.ids.size() < 2 || s.ids.size() != s.logits.size()) throw Error(path.string() + ": a step with less than two logits");
+        if (s.ids.size() < 2 || s.ids.size() != s.logits.size())
+          throw Error(path.string() + ": a step with less than two logits");
       }
       if (p.prompt_tokens.empty() || p.steps.size() != p.prompt_tokens.size() + p.tokens.size()) {
-        throw Error(path.string() + ": '" + p.text + "' has " + std::to_string(p.steps.size()) + " steps; expected one a token");
+        throw Error(path.string() + ": '" + p.text + "' has " + std::to_string(p.steps.size()) +
+                    " steps; expected one a token");
       }
     }
     return prompts;
@@ -43,12 +47,13 @@ void OracleComparison::add(const OracleStep& step, std::span<const float> logits
   ++steps;
   for (std::size_t i = 0; i < step.ids.size(); ++i) {
     const auto id = static_cast<std::size_t>(step.ids[i]);
-    const double difference = id < logits.size() ? std::abs(static_cast<double>(logits[id]) - static_cast<double>(step.logits[i]))
-                                                 : std::numeric_limits<double>::infinity();
+    const double difference =
+        id < logits.size() ? std::abs(static_cast<double>(logits[id]) - static_cast<double>(step.logits[i]))
+                           : std::numeric_limits<double>::infinity();
     // A NaN must not pass as small.
-    largest_difference = difference <= largest_difference ? largest_difference : std::isnan(difference)
-                                                                ? std::numeric_limits<double>::infinity()
-                                                                : difference;
+    largest_difference = difference <= largest_difference ? largest_difference
+                         : std::isnan(difference)         ? std::numeric_limits<double>::infinity()
+                                                          : difference;
   }
   if (static_cast<double>(step.logits[0]) - static_cast<double>(step.logits[1]) <= 2 * limit) return;
   ++decidable_steps;

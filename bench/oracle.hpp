@@ -6,8 +6,8 @@
 
 namespace m40llm::bench {
 
-/// What an independent implementation gave for the same weights (see tests/data/README.md and scripts/oracle.py): per prompt its tokens
-/// and, per step, its largest logits.
+/// What an independent implementation gave for the same weights (see tests/data/README.md and
+/// scripts/oracle.py): per prompt its tokens and, per step, its largest logits.
 struct OracleStep {
   std::vector<int> ids;       ///< of the largest logits, falling
   std::vector<float> logits;  ///< (ids)
@@ -16,14 +16,15 @@ struct OracleStep {
 struct OraclePrompt {
   std::string text;
   std::vector<int> prompt_tokens;
-  std::vector<int> tokens;  ///< generated, greedily
+  std::vector<int> tokens;        ///< generated, greedily
   std::vector<OracleStep> steps;  ///< one for each token fed: prompt_tokens, then tokens
 };
 /// Throws Error naming the file and what in it is not as described.
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
 
-/// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top 64, fixed beforehand: honest
-/// float32 engines that round so show 0.020 to 0.030 on SmolLM2, a wrong rope pairing 26, one dropped position 15.
+/// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top
+/// 64, fixed beforehand: honest float32 engines that round so show 0.020 to 0.030 on SmolLM2, a wrong rope
+/// pairing 26, one dropped position 15.
 inline constexpr double kOracleLimit = 0.05;
 /// The same for float32 and float64 without that rounding: honest ones show 0.0001.
 inline constexpr double kExactOracleLimit = 0.0005;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -155,10 +156,11 @@ Records read_records(const std::filesystem::path& path) {
     }
     Json record = Json::parse(line, nullptr, false);
     if (!record.is_object() || !record.contains("kind") || !record["kind"].is_string()) {
-      // Dumped as JSON, to escape what a file that is no text may hold.
-      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found " +
-                  Json(line.substr(0, 60)).dump(-1, ' ', true, Json::error_handler_t::replace) +
-                  (line.size() > 60 ? "..." : ""));
+      std::string shown = line.substr(0, 60);
+      std::ranges::replace_if(
+          shown, [](char c) { return c < ' ' || c > '~'; }, '?');  // it may be no text
+      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found '" + shown +
+                  (line.size() > 60 ? "...'" : "'"));
     }
     if (record["kind"] == "header" && record.value("schema_version", Json()) != Json(kSchemaVersion)) {
       throw Error(where() + " has schema_version " + record.value("schema_version", Json()).dump() +

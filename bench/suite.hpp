@@ -10,7 +10,8 @@
 #include "engine/device/device.hpp"
 #include "engine/ops/variant.hpp"
 
-/// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench, occupancy) are loops over suites.
+/// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench,
+/// occupancy) are loops over suites.
 namespace m40llm::bench {
 
 /// Named sizes in their op's order: {{"rows", 576}, {"cols", 1536}}; written "rows=576,cols=1536".
@@ -34,9 +35,10 @@ struct Case {
 /// What a gate says of one output.
 struct Verdict {
   bool passed = false;
-  double error_over_bound = 0;  ///< the largest; infinity for NaN, an unwritten element, or an error where the bound is zero
+  double error_over_bound =
+      0;  ///< the largest; infinity for NaN, an unwritten element, or an error where the bound is zero
   std::size_t n_outputs = 0;
-  std::size_t worst = 0;        ///< where
+  std::size_t worst = 0;  ///< where
   double got = 0;
   double want = 0;
   double bound = 0;
@@ -47,7 +49,8 @@ struct Verdict {
 class Trial {
  public:
   virtual ~Trial() = default;
-  /// Fills outputs (and scratch) with a pattern no kernel writes; restores inputs that the kernel changes in place.
+  /// Fills outputs (and scratch) with a pattern no kernel writes; restores inputs that the kernel changes in
+  /// place.
   virtual void reset(Stream& stream) = 0;
   virtual void launch(Stream& stream) = 0;
   /// Fetches the outputs and judges them by the case's gate.
@@ -55,8 +58,8 @@ class Trial {
   virtual Work work() const = 0;
 };
 
-/// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes and extremes, `bench` large enough to
-/// time, `smoke` one tiny case for sanitizers and the checker.
+/// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes and
+/// extremes, `bench` large enough to time, `smoke` one tiny case for sanitizers and the checker.
 enum class Sweep { smoke, model, edge, bench };
 
 struct VariantInfo {
@@ -70,13 +73,15 @@ class Suite {
   virtual ~Suite() = default;
   virtual std::string op() const = 0;
   virtual std::string source() const = 0;  ///< the kernels' file
-  virtual std::string dtype() const = 0;   ///< of the weights or of what is stored: "f32", "f16", "q8_0", "q4_1"
+  virtual std::string dtype()
+      const = 0;  ///< of the weights or of what is stored: "f32", "f16", "q8_0", "q4_1"
   virtual std::vector<VariantInfo> variants() const = 0;
   virtual std::vector<Shape> shapes(Sweep sweep) const = 0;
   virtual std::vector<std::string> inputs() const = 0;
   virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
   virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
-  /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the op or the variant.
+  /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
+  /// op or the variant.
   virtual void check(const Case& c) const = 0;
   /// Throws UsageError as check() does.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;

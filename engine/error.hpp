@@ -4,8 +4,8 @@
 
 namespace m40llm {
 
-/// Something the user can cause and mend: a file, a flag's value, a shape, a device. The message names the thing, its value and
-/// what was expected. Binaries print it and exit with 1.
+/// Something the user can cause and mend: a file, a flag's value, a shape, a device. The message names the
+/// thing, its value and what was expected. Binaries print it and exit with 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,4 +1,5 @@
-// One block: 200 KB of logits a token are read in microseconds, and one block needs no second launch to join parts.
+// One block: 200 KB of logits a token are read in microseconds, and one block needs no second launch to join
+// parts.
 #include "kernels/argmax.h"
 
 #include "kernels/device.cuh"
@@ -18,7 +19,8 @@ __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
 
 __device__ __forceinline__ Candidate best_of_warp(Candidate c) {
   for (unsigned offset = 16; offset != 0; offset /= 2) {
-    const Candidate other = {shuffle_xor(kFullWarp, c.value, offset), shuffle_xor(kFullWarp, c.index, offset)};
+    const Candidate other = {shuffle_xor(kFullWarp, c.value, offset),
+                             shuffle_xor(kFullWarp, c.index, offset)};
     c = better(c, other);
   }
   return c;

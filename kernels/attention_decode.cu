@@ -1,15 +1,17 @@
-// A block a query head in all of them: at batch 1 that is n_heads blocks, fewer than an M40's 24 SMs for small models.
-// 1. tile: 128 positions a step, a thread a position for the scores (no shuffles), then a thread an output element over the tile.
-//    One rescale a tile.
+// A block a query head in all of them: at batch 1 that is n_heads blocks, fewer than an M40's 24 SMs for
+// small models.
+// 1. tile: 128 positions a step, a thread a position for the scores (no shuffles), then a thread an output
+//    element over the tile. One rescale a tile.
 // 2. tile_ldg: K and V through the read-only cache.
-// 3. warps: eight warps, each a position in turn with its lanes over head_dim; scores by warp_sum, one rescale a position; the warps'
-//    parts are merged at the end. K and V are read in whole rows.
-// Softmax runs online: maximum, sum and output are rescaled when the maximum grows (Milakov and Gimelshein, 2018).
+// 3. warps: eight warps, each a position in turn with its lanes over head_dim; scores by warp_sum, one
+//    rescale a position; the warps' parts are merged at the end. K and V are read in whole rows.
+// Softmax runs online: maximum, sum and output are rescaled when the maximum grows (Milakov and Gimelshein,
+// 2018).
 #include "kernels/attention_decode.h"
 
 #include "kernels/device.cuh"
 
-constexpr int kTile = 128;       // positions and threads
+constexpr int kTile = 128;  // positions and threads
 constexpr int kMaxHeadDim = 128;
 
 __device__ __forceinline__ float minus_infinity() { return bits_to_float(0xff800000u); }
@@ -41,7 +43,8 @@ __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
     const int n = n_positions - start < kTile ? n_positions - start : kTile;
     float score = minus_infinity();
     if (thread < n) {
-      const uint4* const row = reinterpret_cast<const uint4*>(k + static_cast<long long>(start + thread) * p.position_stride);
+      const uint4* const row =
+          reinterpret_cast<const uint4*>(k + static_cast<long long>(start + thread) * p.position_stride);
       float4 sum = {0.f, 0.f, 0.f, 0.f};
 #pragma unroll 4
       for (int i = 0; i < p.head_dim / 8; ++i) {

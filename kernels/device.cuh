@@ -1,6 +1,7 @@
 #pragma once
-// The language of kernels: besides its op's header, all that a kernel includes. The same names stand for CUDA (kernels/cuda) and for
-// the SIMT device (kernels/simt), with the same results to the bit. kernels/README.md lists them.
+// The language of kernels: besides its op's header, all that a kernel includes. The same names stand for CUDA
+// (kernels/cuda) and for the SIMT device (kernels/simt), with the same results to the bit. kernels/README.md
+// lists them.
 #include "kernels/types.h"
 #ifdef __CUDACC_RTC__
 #include "kernels/cuda/language.cuh"
@@ -30,11 +31,13 @@ __device__ __forceinline__ Floats8 halfs_to_floats(uint4 h) {
            low_half_to_float(h.z), high_half_to_float(h.z), low_half_to_float(h.w), high_half_to_float(h.w)}};
 }
 
-/// The larger of two; b if either is NaN. One rule for both devices, whose max instructions differ on NaN and signed zeros.
+/// The larger of two; b if either is NaN. One rule for both devices, whose max instructions differ on NaN and
+/// signed zeros.
 __device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }
 
-/// exp(x), at most 1.3 units in the last place off, the same bits everywhere: 2^n exp(r) with |r| <= ln(2)/2, r in two steps (Cody and
-/// Waite), exp(r) by its series to r^7, 2^n in two factors so that denormal results are rounded once.
+/// exp(x), at most 1.3 units in the last place off, the same bits everywhere: 2^n exp(r) with |r| <= ln(2)/2,
+/// r in two steps (Cody and Waite), exp(r) by its series to r^7, 2^n in two factors so that denormal results
+/// are rounded once.
 __device__ __forceinline__ float exp_f32(float x) {
   if (x > 88.8f) return bits_to_float(0x7f800000u);
   if (x < -104.f) return 0.f;
@@ -55,8 +58,8 @@ __device__ __forceinline__ float exp_f32(float x) {
   return scaled * bits_to_float(static_cast<unsigned>(exponent - first + 127) << 23);
 }
 
-/// The sum of v over the block, in every thread. Order: xor pairs within a warp, then the warps' sums likewise. `scratch` is 32 floats
-/// of shared memory that nobody else uses until the next __syncthreads().
+/// The sum of v over the block, in every thread. Order: xor pairs within a warp, then the warps' sums
+/// likewise. `scratch` is 32 floats of shared memory that nobody else uses until the next __syncthreads().
 __device__ __forceinline__ float block_sum(float v, float (&scratch)[32]) {
   const unsigned lane = threadIdx.x % kWarp;
   v = warp_sum(v);
@@ -65,7 +68,8 @@ __device__ __forceinline__ float block_sum(float v, float (&scratch)[32]) {
   return warp_sum(lane < blockDim.x / kWarp ? scratch[lane] : 0.f);
 }
 
-/// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all blocks come.
+/// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all
+/// blocks come.
 __device__ __forceinline__ void grid_barrier(unsigned* state) {
   __syncthreads();
   if (threadIdx.x == 0) {

@@ -1,4 +1,5 @@
-// One row of the table as float: a thread an element. The row is a few KB and read once a token, so that one mapping serves.
+// One row of the table as float: a thread an element. The row is a few KB and read once a token, so that one
+// mapping serves.
 #include "kernels/embedding.h"
 
 #include "kernels/device.cuh"
@@ -21,7 +22,8 @@ extern "C" __global__ void embedding_f16(EmbeddingParams p) {
 
 extern "C" __global__ void embedding_q8_0(EmbeddingParams p) {
   embed(p, [&](long long i) {
-    return half_to_float(p.table.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(p.table.values)[i]);
+    return half_to_float(p.table.scales[i / 32]) *
+           static_cast<float>(static_cast<const signed char*>(p.table.values)[i]);
   });
 }
 
@@ -31,6 +33,7 @@ extern "C" __global__ void embedding_q4_1(EmbeddingParams p) {
     const int in_block = static_cast<int>(i % 32);
     const unsigned byte = static_cast<const unsigned char*>(p.table.values)[block * 16 + in_block % 16];
     const unsigned q = in_block < 16 ? byte & 15 : byte >> 4;
-    return fmaf(half_to_float(p.table.scales[2 * block]), static_cast<float>(q), half_to_float(p.table.scales[2 * block + 1]));
+    return fmaf(half_to_float(p.table.scales[2 * block]), static_cast<float>(q),
+                half_to_float(p.table.scales[2 * block + 1]));
   });
 }

@@ -5,8 +5,8 @@
 extern "C" __global__ void gemv_f32_warp(GemvParams p) {
   const int row = static_cast<int>(blockIdx.x * (blockDim.x / kWarp) + threadIdx.x / kWarp);
   if (row >= p.a.rows) return;  // whole warps leave
-  const float4* const a =
-      reinterpret_cast<const float4*>(static_cast<const float*>(p.a.values) + static_cast<long long>(row) * p.a.stride);
+  const float4* const a = reinterpret_cast<const float4*>(static_cast<const float*>(p.a.values) +
+                                                          static_cast<long long>(row) * p.a.stride);
   const float4* const x = reinterpret_cast<const float4*>(p.x);
   float4 sum = {0.f, 0.f, 0.f, 0.f};
   for (int i = static_cast<int>(threadIdx.x % kWarp); i < p.a.stride / 4; i += static_cast<int>(kWarp)) {

@@ -1,9 +1,12 @@
-// 1. word_shared: four lanes a block of 32 weights, 4 bytes (8 weights) a lane; x once a block of threads into shared memory, two rows a
-//    warp share each read of it. Narrow rows (576 weights: 18 blocks) keep more lanes busy than with a block a lane. Needs x in 48 KB.
-// 2. word_shared_ldg: the same, weights and scales through the read-only cache.
-// 3. block: a block of 32 weights (16 bytes) a lane, one row a warp, x from global memory.
-// A weight is one rounding, w = d q + m, and then one multiply-add. A nibble becomes a float by the exponent of 2^23 and a subtraction:
-// exact, and twice the rate of a conversion on Maxwell.
+// 1. word_shared: four lanes a block of 32 weights, 4 bytes (8 weights) a lane; x once a block of threads
+//    into shared memory, two rows a warp share each read of it. Narrow rows (576 weights: 18 blocks) keep
+//    more lanes busy than with a block a lane. Needs x in 48 KB.
+// 2. word_shared_ldg: the same, weights and scales through the read-only cache. On an H200 0.7 of the
+//    speed.
+// 3. block: a block of 32 weights (16 bytes) a lane, one row a warp, x from global memory. On an H200 0.35
+//    of the speed of the first: lanes read x 128 bytes apart.
+// A weight is one rounding, w = d q + m, and then one multiply-add. A nibble becomes a float by the
+// exponent of 2^23 and a subtraction: exact, and twice the rate of a conversion on Maxwell.
 #include "kernels/device.cuh"
 #include "kernels/gemv.h"
 
@@ -12,7 +15,8 @@ __device__ __forceinline__ float nibble(unsigned word, int shift) {
 }
 
 /// sum[j] += w[j] x_low[j] + w[j + 4] x_high[j] for the 8 weights in `word`: low nibbles first.
-__device__ __forceinline__ void multiply_add(float4& sum, unsigned word, float d, float m, float4 x_low, float4 x_high) {
+__device__ __forceinline__ void multiply_add(float4& sum, unsigned word, float d, float m, float4 x_low,
+                                             float4 x_high) {
   sum.x = fmaf(fmaf(d, nibble(word, 0), m), x_low.x, sum.x);
   sum.y = fmaf(fmaf(d, nibble(word, 8), m), x_low.y, sum.y);
   sum.z = fmaf(fmaf(d, nibble(word, 16), m), x_low.z, sum.z);
@@ -30,7 +34,8 @@ struct Row {
 };
 __device__ __forceinline__ Row row_of(const Matrix& a, int row) {
   const long long block = static_cast<long long>(row) * (a.stride / 32);
-  return {static_cast<const unsigned*>(a.values) + 4 * block, reinterpret_cast<const unsigned*>(a.scales) + block};
+  return {static_cast<const unsigned*>(a.values) + 4 * block,
+          reinterpret_cast<const unsigned*>(a.scales) + block};
 }
 
 template <bool kReadonly>
@@ -54,8 +59,10 @@ __device__ __forceinline__ void gemv_q4_1_word(const GemvParams& p) {
     const float4 x_high = x[8 * block + 4 + i % 4];
     const unsigned scales_a = load<kReadonly>(a.scales + block);
     const unsigned scales_b = load<kReadonly>(b.scales + block);
-    multiply_add(sum_a, load<kReadonly>(a.words + i), low_half_to_float(scales_a), high_half_to_float(scales_a), x_low, x_high);
-    multiply_add(sum_b, load<kReadonly>(b.words + i), low_half_to_float(scales_b), high_half_to_float(scales_b), x_low, x_high);
+    multiply_add(sum_a, load<kReadonly>(a.words + i), low_half_to_float(scales_a),
+                 high_half_to_float(scales_a), x_low, x_high);
+    multiply_add(sum_b, load<kReadonly>(b.words + i), low_half_to_float(scales_b),
+                 high_half_to_float(scales_b), x_low, x_high);
   }
   const float total_a = warp_sum((sum_a.x + sum_a.y) + (sum_a.z + sum_a.w));
   const float total_b = warp_sum((sum_b.x + sum_b.y) + (sum_b.z + sum_b.w));

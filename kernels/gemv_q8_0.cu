@@ -1,5 +1,6 @@
-// 1. warp: one warp a row, 16 bytes (16 weights, half a block) a load. The integers are multiplied with x as they are and the block's
-//    scale is applied once to their sum: one multiply-add a weight and one conversion.
+// 1. warp: one warp a row, 16 bytes (16 weights, half a block) a load. The integers are multiplied with x
+//    as they are and the block's scale is applied once to their sum: one multiply-add a weight and one
+//    conversion.
 #include "kernels/device.cuh"
 #include "kernels/gemv.h"
 

@@ -1,9 +1,9 @@
 #pragma once
 #include "kernels/types.h"
 
-/// A weight matrix on the device, row-major, as the loader repacks it (GGUF's blocks of 18, 20 and 34 bytes cannot be read 16 bytes at
-/// a time). One row holds `cols` weights; rows are `stride` values apart, stride is a multiple of 32 and what lies behind `cols` is
-/// zero. `values` is 256-byte aligned.
+/// A weight matrix on the device, row-major, as the loader repacks it (GGUF's blocks of 18, 20 and 34 bytes
+/// cannot be read 16 bytes at a time). One row holds `cols` weights; rows are `stride` values apart, stride
+/// is a multiple of 32 and what lies behind `cols` is zero. `values` is 256-byte aligned.
 ///
 /// format  values                                             scales
 /// F32     float [rows][stride]                               -

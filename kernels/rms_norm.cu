@@ -1,6 +1,8 @@
-// 1. block: 256 threads a row, a float a load. At batch 1 there is one row: 8 warps hide more latency than one.
+// 1. block: 256 threads a row, a float a load. At batch 1 there is one row: 8 warps hide more latency than
+//    one.
 // 2. block_ldg: the same through the read-only cache, where the weight may stay between calls.
-// 3. warp: one warp a row, 16 bytes a load, no shared memory and no barrier: for many rows. Needs width % 4 == 0.
+// 3. warp: one warp a row, 16 bytes a load, no shared memory and no barrier: for many rows. Needs width % 4
+//    == 0.
 // The sum of squares is fp32 in a fixed order: each thread its strided elements, then xor pairs.
 #include "kernels/rms_norm.h"
 

@@ -1,5 +1,5 @@
-// A thread a pair. Cosines and sines come from a table by position: float angles err by 2.7e-3 at position 131071, and a table is the
-// same on every device.
+// A thread a pair. Cosines and sines come from a table by position: float angles err by 2.7e-3 at position
+// 131071, and a table is the same on every device.
 #include "kernels/rope.h"
 
 #include "kernels/device.cuh"

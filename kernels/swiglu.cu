@@ -1,5 +1,6 @@
-// A thread an element. The exponential is taken of -|gate|, so that it neither overflows nor loses the tail: with 1 + exp(-gate) the
-// result is 0 from gate = -88.8 on, where the true value is still 1e-37 (seven times the bound).
+// A thread an element. The exponential is taken of -|gate|, so that it neither overflows nor loses the tail:
+// with 1 + exp(-gate) the result is 0 from gate = -88.8 on, where the true value is still 1e-37 (seven times
+// the bound).
 #include "kernels/swiglu.h"
 
 #include "kernels/device.cuh"

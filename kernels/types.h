@@ -1,6 +1,6 @@
 #pragma once
-// Types that kernels and their launchers share. NVRTC knows CUDA's vector types by itself; on the host they are defined here, with
-// CUDA's layout and alignment, so that no NVIDIA header is needed.
+// Types that kernels and their launchers share. NVRTC knows CUDA's vector types by itself; on the host they
+// are defined here, with CUDA's layout and alignment, so that no NVIDIA header is needed.
 
 /// An IEEE binary16 as stored. There is no arithmetic on it: sm_52 has none.
 struct half {

@@ -8,8 +8,8 @@ namespace m40llm {
 namespace {
 
 DeviceCounters difference(const DeviceCounters& after, const DeviceCounters& before) {
-  return {after.launches - before.launches, after.allocations - before.allocations, after.copies - before.copies,
-          after.synchronizations - before.synchronizations};
+  return {after.launches - before.launches, after.allocations - before.allocations,
+          after.copies - before.copies, after.synchronizations - before.synchronizations};
 }
 
 }  // namespace
@@ -37,7 +37,8 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
     model.forward(stream, token, position);
     stream.copy_to_host(next.span().data(), model.next_token().data(), sizeof(int));
     stream.synchronize();
-    step.time_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+    step.time_us =
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
     step.counters = difference(device.counters(), before);
     step.next = next[0];
     if (!on_step(step)) return;

@@ -11,10 +11,10 @@ namespace m40llm {
 
 /// What one token took: from the call that queues its forward pass until the host knows the next token.
 struct DecodeStep {
-  int token = 0;             ///< fed
-  int next = 0;              ///< the largest logit's
-  double time_us = 0;        ///< wall
-  DeviceCounters counters;   ///< calls during that time
+  int token = 0;            ///< fed
+  int next = 0;             ///< the largest logit's
+  double time_us = 0;       ///< wall
+  DeviceCounters counters;  ///< calls during that time
 };
 
 /// Told after each step, outside its time. Returning false ends the decoding.
@@ -23,8 +23,9 @@ using OnStep = std::function<bool(const DecodeStep&)>;
 /// Throws Error if the prompt is empty, or if it and `n_tokens` more do not fit into `n_positions`.
 void check_room(std::span<const int> prompt, int n_tokens, int n_positions);
 
-/// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until `n_tokens` were generated, is_end is
-/// true of one (it is still the last step's `next`), or on_step says so. Throws Error as check_room() does.
+/// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until
+/// `n_tokens` were generated, is_end is true of one (it is still the last step's `next`), or on_step says so.
+/// Throws Error as check_room() does.
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
                    const std::function<bool(int)>& is_end, const OnStep& on_step);
 

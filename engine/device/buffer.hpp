@@ -10,7 +10,8 @@
 
 namespace m40llm {
 
-/// n elements of device memory that free themselves. data() is a device address: the host must not read through it.
+/// n elements of device memory that free themselves. data() is a device address: the host must not read
+/// through it.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -67,7 +68,9 @@ class PinnedBuffer {
   PinnedBuffer(Device& device, std::size_t n)
       : device_(&device), data_(static_cast<T*>(device.allocate_pinned(n * sizeof(T)))), size_(n) {}
   PinnedBuffer(PinnedBuffer&& other) noexcept
-      : device_(other.device_), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : device_(other.device_),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
   PinnedBuffer& operator=(PinnedBuffer&&) = delete;
   PinnedBuffer(const PinnedBuffer&) = delete;
   PinnedBuffer& operator=(const PinnedBuffer&) = delete;

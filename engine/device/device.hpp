@@ -10,7 +10,8 @@
 
 #include "engine/device/launch.hpp"
 
-/// Devices, streams, events and memory, alike for a CUDA GPU and for the SIMT device (the CPU running the same kernels).
+/// Devices, streams, events and memory, alike for a CUDA GPU and for the SIMT device (the CPU running the
+/// same kernels).
 namespace m40llm {
 
 enum class DeviceKind { cuda, simt };
@@ -18,19 +19,20 @@ enum class DeviceKind { cuda, simt };
 /// What a device is, for records and for the first line of every binary's output. Zero or empty: not known.
 struct DeviceInfo {
   DeviceKind kind = DeviceKind::simt;
-  std::string name;             ///< "NVIDIA H200", "SIMT device on AMD EPYC"
-  std::string arch;             ///< "sm_90"; "simt"
-  std::string image;            ///< the arch of the kernels it runs: "sm_52", "compute_52", "sm_90"; "host" or "host-checked"
-  std::string driver;           ///< CUDA driver version, "13.0 (580.159.04)"
-  int n_sms = 0;                ///< streaming multiprocessors; on SIMT, worker threads
+  std::string name;  ///< "NVIDIA H200", "SIMT device on AMD EPYC"
+  std::string arch;  ///< "sm_90"; "simt"
+  std::string
+      image;  ///< the arch of the kernels it runs: "sm_52", "compute_52", "sm_90"; "host" or "host-checked"
+  std::string driver;  ///< CUDA driver version, "13.0 (580.159.04)"
+  int n_sms = 0;       ///< streaming multiprocessors; on SIMT, worker threads
   std::size_t memory_bytes = 0;
   std::size_t l2_bytes = 0;
   double bandwidth_bytes_per_s = 0;  ///< memory's peak by the driver's clock and bus width (modelled)
   bool ecc = false;
 };
 
-/// A device failed while working: a driver call (its name and the error's name), or a fault the SIMT device found in a kernel
-/// (kernel, block, thread, file and line).
+/// A device failed while working: a driver call (its name and the error's name), or a fault the SIMT device
+/// found in a kernel (kernel, block, thread, file and line).
 class DeviceFault : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -42,8 +44,8 @@ class Event {
   virtual ~Event() = default;
   /// Waits on the host until the stream has passed the event.
   virtual void synchronize() = 0;
-  /// Time from `earlier` to this event in us. Both must have been recorded and passed. On the SIMT device it is CPU time on the wall
-  /// and says nothing of a GPU.
+  /// Time from `earlier` to this event in us. Both must have been recorded and passed. On the SIMT device it
+  /// is CPU time on the wall and says nothing of a GPU.
   virtual double elapsed_us(const Event& earlier) const = 0;
 };
 
@@ -57,8 +59,8 @@ class Stream {
     launch_erased(KernelRef::from(kernel), config, &params, sizeof(Params));
   }
 
-  /// Copies may return before they are done; host memory must stay as it is until synchronize(), except that sources of at most
-  /// 64 KiB are taken at the call on both devices.
+  /// Copies may return before they are done; host memory must stay as it is until synchronize(), except that
+  /// sources of at most 64 KiB are taken at the call on both devices.
   virtual void copy_to_device(void* device, const void* host, std::size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* device, std::size_t bytes) = 0;
   virtual void fill(void* device, std::uint8_t byte, std::size_t bytes) = 0;
@@ -68,7 +70,8 @@ class Stream {
   /// Blocks until all is done. Throws DeviceFault if anything since the last synchronize failed.
   virtual void synchronize() = 0;
 
-  virtual void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params, std::size_t bytes) = 0;
+  virtual void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params,
+                             std::size_t bytes) = 0;
 };
 
 /// Calls since the device was opened; a difference of two says what a step cost.
@@ -86,8 +89,9 @@ class Device {
   virtual std::unique_ptr<Stream> create_stream() = 0;
   virtual std::unique_ptr<Event> create_event() = 0;
 
-  /// Device memory, 256-byte aligned, contents undefined. `owner` says who holds it ("weights", "kv_cache"). Throws Error naming owner,
-  /// bytes and what the device has left when there is not enough. Prefer Buffer<T>.
+  /// Device memory, 256-byte aligned, contents undefined. `owner` says who holds it ("weights", "kv_cache").
+  /// Throws Error naming owner, bytes and what the device has left when there is not enough. Prefer
+  /// Buffer<T>.
   void* allocate(std::size_t bytes, const std::string& owner);
   void release(void* pointer) noexcept;
 

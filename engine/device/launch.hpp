@@ -10,19 +10,21 @@ struct Grid {
   unsigned y = 1;
 };
 
-/// How a kernel is put on a device. Blocks are one-dimensional and whole warps: `block` is a multiple of 32, at most 1024.
+/// How a kernel is put on a device. Blocks are one-dimensional and whole warps: `block` is a multiple of 32,
+/// at most 1024.
 struct LaunchConfig {
   Grid grid;
-  unsigned block = 32;         ///< threads a block
-  unsigned shared_bytes = 0;   ///< dynamic shared memory a block (DYN_SHARED)
-  bool resident = false;       ///< blocks wait for each other: all of them must be on the device at once
+  unsigned block = 32;        ///< threads a block
+  unsigned shared_bytes = 0;  ///< dynamic shared memory a block (DYN_SHARED)
+  bool resident = false;      ///< blocks wait for each other: all of them must be on the device at once
 };
 
 /// A kernel under its one name: looked up in an image on a CUDA device, called on the SIMT device.
 /// Params is the op's plain parameter struct; it is copied at the launch.
 template <class Params>
 struct Kernel {
-  static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 4096, "a kernel takes one small POD");
+  static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 4096,
+                "a kernel takes one small POD");
   const char* name = nullptr;
   void (*function)(Params) = nullptr;
 };
@@ -35,7 +37,8 @@ struct KernelRef {
 
   template <class Params>
   static KernelRef from(const Kernel<Params>& kernel) {
-    return {kernel.name, reinterpret_cast<void (*)()>(kernel.function), [](void (*function)(), const void* params) {
+    return {kernel.name, reinterpret_cast<void (*)()>(kernel.function),
+            [](void (*function)(), const void* params) {
               reinterpret_cast<void (*)(Params)>(function)(*static_cast<const Params*>(params));
             }};
   }

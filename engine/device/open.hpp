@@ -13,21 +13,25 @@ enum class SimtOrder { ascending, descending, random };
 /// Which device, as the flags --device, --image, --require-sm52, --seed, --order and --workers say it.
 struct DeviceOptions {
   std::string device = "auto";  ///< "auto", "cuda", "cuda:N", "simt"
-  std::string image = "auto";   ///< "auto" (the cubin of the GPU's arch, else PTX), or one: "sm_52", "compute_52", "sm_90"
+  std::string image =
+      "auto";  ///< "auto" (the cubin of the GPU's arch, else PTX), or one: "sm_52", "compute_52", "sm_90"
   bool require_sm52 = false;    ///< refuse anything but a GPU of sm_52; also set by M40LLM_REQUIRE_SM52=1
   std::uint64_t simt_seed = 0;  ///< of SimtOrder::random
   SimtOrder simt_order = SimtOrder::ascending;
-  unsigned simt_workers = 0;    ///< 0: one a core
+  unsigned simt_workers = 0;  ///< 0: one a core
 };
 
-/// Throws UsageError unless `device` is a name that --device takes: "auto", "cuda", "cuda:N", "simt". Opens nothing.
+/// Throws UsageError unless `device` is a name that --device takes: "auto", "cuda", "cuda:N", "simt". Opens
+/// nothing.
 void check_device_name(const std::string& device);
 
-/// Opens the device asked for; "auto" takes the first GPU of sm_52, else the first GPU, else the SIMT device. Throws Error when there
-/// is no such device, when the image does not run on it, or when --require-sm52 is not met; UsageError on an unknown name.
+/// Opens the device asked for; "auto" takes the first GPU of sm_52, else the first GPU, else the SIMT device.
+/// Throws Error when there is no such device, when the image does not run on it, or when --require-sm52 is
+/// not met; UsageError on an unknown name.
 std::unique_ptr<Device> open_device(const DeviceOptions& options);
 
-/// One line on a device: "device: NVIDIA H200 (sm_90, 132 SMs), kernels compute_52" or "device: SIMT ... (no GPU: times are a CPU's)".
+/// One line on a device: "device: NVIDIA H200 (sm_90, 132 SMs), kernels compute_52" or "device: SIMT ... (no
+/// GPU: times are a CPU's)".
 std::string describe(const DeviceInfo& info);
 
 }  // namespace m40llm

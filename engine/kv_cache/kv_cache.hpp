@@ -5,7 +5,8 @@
 
 namespace m40llm {
 
-/// Keys and values of one sequence, binary16: [layer][position][kv_head][head_dim]. Whoever reads it asks for the strides.
+/// Keys and values of one sequence, binary16: [layer][position][kv_head][head_dim]. Whoever reads it asks for
+/// the strides.
 class KvCache {
  public:
   KvCache(Device& device, const Hparams& h, int n_positions)

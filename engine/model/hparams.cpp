@@ -11,10 +11,11 @@ namespace {
 std::string where(const gguf::File& file) { return file.path().string() + ": "; }
 
 /// A size between least and most.
-int size(const gguf::File& file, std::string_view key, std::uint32_t value, std::uint32_t least, std::uint32_t most) {
+int size(const gguf::File& file, std::string_view key, std::uint32_t value, std::uint32_t least,
+         std::uint32_t most) {
   if (value < least || value > most) {
-    throw Error(where(file) + std::string(key) + " is " + std::to_string(value) + "; expected " + std::to_string(least) + " to " +
-                std::to_string(most));
+    throw Error(where(file) + std::string(key) + " is " + std::to_string(value) + "; expected " +
+                std::to_string(least) + " to " + std::to_string(most));
   }
   return static_cast<int>(value);
 }
@@ -28,7 +29,8 @@ void expect_shape(const gguf::File& file, const std::string& name, std::vector<s
   if (tensor.shape == shape) return;
   const auto text = [](const std::vector<std::uint64_t>& extents) {
     std::string joined;
-    for (const std::uint64_t extent : extents) joined += (joined.empty() ? "" : " x ") + std::to_string(extent);
+    for (const std::uint64_t extent : extents)
+      joined += (joined.empty() ? "" : " x ") + std::to_string(extent);
     return joined;
   };
   throw Error(where(file) + "tensor '" + name + "' is " + text(tensor.shape) + "; expected " + text(shape));
@@ -37,7 +39,8 @@ void expect_shape(const gguf::File& file, const std::string& name, std::vector<s
 void expect_vector(const gguf::File& file, const std::string& name, int n) {
   expect_shape(file, name, {static_cast<std::uint64_t>(n)});
   if (file.tensor(name).type != gguf::TensorType::f32) {
-    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(file.tensor(name).type)) + "; expected F32");
+    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(file.tensor(name).type)) +
+                "; expected F32");
   }
 }
 
@@ -46,7 +49,8 @@ void expect_matrix(const gguf::File& file, const std::string& name, int rows, in
   const gguf::TensorType type = file.tensor(name).type;
   if (type != gguf::TensorType::f32 && type != gguf::TensorType::f16 && type != gguf::TensorType::q8_0 &&
       type != gguf::TensorType::q4_1) {
-    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(type)) + "; expected F32, F16, Q8_0 or Q4_1");
+    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(type)) +
+                "; expected F32, F16, Q8_0 or Q4_1");
   }
 }
 
@@ -54,15 +58,16 @@ void expect_matrix(const gguf::File& file, const std::string& name, int rows, in
 void refuse_others(const gguf::File& file, const Hparams& h) {
   std::unordered_set<std::string> used{"token_embd.weight", "output_norm.weight", "output.weight"};
   for (int layer = 0; layer < h.n_layers; ++layer) {
-    for (const char* name :
-         {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}) {
+    for (const char* name : {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate",
+                             "ffn_up", "ffn_down"}) {
       used.insert("blk." + std::to_string(layer) + "." + name + ".weight");
     }
   }
   for (const gguf::Tensor& tensor : file.tensors()) {
     if (!used.contains(tensor.name)) {
-      throw Error(where(file) + "tensor '" + tensor.name + "' is not supported; expected none but the weights of " +
-                  std::to_string(h.n_layers) + " layers without biases");
+      throw Error(where(file) + "tensor '" + tensor.name +
+                  "' is not supported; expected none but the weights of " + std::to_string(h.n_layers) +
+                  " layers without biases");
     }
   }
 }
@@ -72,7 +77,8 @@ void refuse_others(const gguf::File& file, const Hparams& h) {
 Hparams read_hparams(const gguf::File& file) {
   const std::string_view architecture = file.str("general.architecture");
   if (architecture != "llama") {
-    throw Error(where(file) + "general.architecture is '" + std::string(architecture) + "'; expected 'llama'");
+    throw Error(where(file) + "general.architecture is '" + std::string(architecture) +
+                "'; expected 'llama'");
   }
   constexpr const char* kScaling = "llama.rope.scaling.type";
   if (file.str_or(kScaling, "none") != "none") {
@@ -86,7 +92,8 @@ Hparams read_hparams(const gguf::File& file) {
     }
   }
   if (file.has("llama.expert_count") && file.u32("llama.expert_count") != 0) {
-    throw Error(where(file) + "llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) + "; expected 0 (no experts)");
+    throw Error(where(file) + "llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) +
+                "; expected 0 (no experts)");
   }
   Hparams h;
   h.n_layers = size(file, "llama.block_count", 1, 1024);
@@ -95,35 +102,43 @@ Hparams read_hparams(const gguf::File& file) {
   h.n_ffn = size(file, "llama.feed_forward_length", 1, 1u << 18);
   h.n_heads = size(file, "llama.attention.head_count", 1, 1024);
   const auto heads = static_cast<std::uint32_t>(h.n_heads);
-  h.n_kv_heads = size(file, "llama.attention.head_count_kv", file.u32_or("llama.attention.head_count_kv", heads), 1, heads);
+  h.n_kv_heads = size(file, "llama.attention.head_count_kv",
+                      file.u32_or("llama.attention.head_count_kv", heads), 1, heads);
   if (h.n_heads % h.n_kv_heads != 0) {
-    throw Error(where(file) + "llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) + "; expected a divisor of the " +
-                std::to_string(h.n_heads) + " heads");
+    throw Error(where(file) + "llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) +
+                "; expected a divisor of the " + std::to_string(h.n_heads) + " heads");
   }
-  h.head_dim = size(file, "llama.attention.key_length",
-                    file.u32_or("llama.attention.key_length", static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
+  h.head_dim = size(
+      file, "llama.attention.key_length",
+      file.u32_or("llama.attention.key_length", static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
   const auto head_dim = static_cast<std::uint32_t>(h.head_dim);
-  size(file, "llama.attention.value_length", file.u32_or("llama.attention.value_length", head_dim), head_dim, head_dim);
+  size(file, "llama.attention.value_length", file.u32_or("llama.attention.value_length", head_dim), head_dim,
+       head_dim);
   if (h.head_dim % 8 != 0) {
-    throw Error(where(file) + "heads of " + std::to_string(h.head_dim) + " dimensions; expected a multiple of 8");
+    throw Error(where(file) + "heads of " + std::to_string(h.head_dim) +
+                " dimensions; expected a multiple of 8");
   }
   h.n_rotated = size(file, "llama.rope.dimension_count",
                      file.u32_or("llama.rope.dimension_count", static_cast<std::uint32_t>(h.head_dim)), 2,
                      static_cast<std::uint32_t>(h.head_dim));
   if (h.n_rotated % 2 != 0) {
-    throw Error(where(file) + "llama.rope.dimension_count is " + std::to_string(h.n_rotated) + "; expected an even number");
+    throw Error(where(file) + "llama.rope.dimension_count is " + std::to_string(h.n_rotated) +
+                "; expected an even number");
   }
   h.eps = file.f32("llama.attention.layer_norm_rms_epsilon");
   if (!(h.eps > 0 && h.eps < 1)) {
-    throw Error(where(file) + "llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) + "; expected 0 to 1");
+    throw Error(where(file) + "llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) +
+                "; expected 0 to 1");
   }
   h.rope_base = file.f32_or("llama.rope.freq_base", 10000.f);
   if (!(h.rope_base >= 1) || !std::isfinite(h.rope_base)) {
-    throw Error(where(file) + "llama.rope.freq_base is " + std::to_string(h.rope_base) + "; expected at least 1");
+    throw Error(where(file) + "llama.rope.freq_base is " + std::to_string(h.rope_base) +
+                "; expected at least 1");
   }
   const gguf::Tensor& embedding = file.tensor("token_embd.weight");
   const std::uint64_t n_vocab = embedding.shape.size() == 2 ? embedding.shape[1] : 0;
-  h.n_vocab = size(file, "rows of token_embd.weight", n_vocab > (1u << 24) ? ~0u : static_cast<std::uint32_t>(n_vocab), 1, 1u << 24);
+  h.n_vocab = size(file, "rows of token_embd.weight",
+                   n_vocab > (1u << 24) ? ~0u : static_cast<std::uint32_t>(n_vocab), 1, 1u << 24);
 
   expect_matrix(file, "token_embd.weight", h.n_vocab, h.width);
   expect_vector(file, "output_norm.weight", h.width);

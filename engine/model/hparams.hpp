@@ -6,20 +6,20 @@ namespace m40llm {
 /// The sizes of a model of the llama architecture.
 struct Hparams {
   int n_layers = 0;
-  int n_context = 0;   ///< positions the model was trained for
+  int n_context = 0;  ///< positions the model was trained for
   int width = 0;
   int n_ffn = 0;
   int n_heads = 0;
   int n_kv_heads = 0;  ///< divides n_heads
   int head_dim = 0;
-  int n_rotated = 0;   ///< of a head's dimensions, by rope
+  int n_rotated = 0;  ///< of a head's dimensions, by rope
   int n_vocab = 0;
   float eps = 0;
   float rope_base = 0;
 };
 
-/// Reads and checks them: sizes in range, and every tensor of the model there with the shape they ask for. Throws Error naming the file,
-/// the key or tensor, its value and what was expected.
+/// Reads and checks them: sizes in range, and every tensor of the model there with the shape they ask for.
+/// Throws Error naming the file, the key or tensor, its value and what was expected.
 Hparams read_hparams(const gguf::File& file);
 
 }  // namespace m40llm

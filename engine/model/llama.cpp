@@ -18,21 +18,31 @@ void run(Stream& stream, const Op<Params>& op, const Params& params) {
 
 const Op<GemvParams>& gemv_op(gguf::TensorType type) {
   switch (type) {
-    case gguf::TensorType::f32: return kGemvF32;
-    case gguf::TensorType::f16: return kGemvF16;
-    case gguf::TensorType::q8_0: return kGemvQ8_0;
-    case gguf::TensorType::q4_1: return kGemvQ4_1;
-    default: throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
+    case gguf::TensorType::f32:
+      return kGemvF32;
+    case gguf::TensorType::f16:
+      return kGemvF16;
+    case gguf::TensorType::q8_0:
+      return kGemvQ8_0;
+    case gguf::TensorType::q4_1:
+      return kGemvQ4_1;
+    default:
+      throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
   }
 }
 
 const Op<EmbeddingParams>& embedding_op(gguf::TensorType type) {
   switch (type) {
-    case gguf::TensorType::f32: return kEmbeddingF32;
-    case gguf::TensorType::f16: return kEmbeddingF16;
-    case gguf::TensorType::q8_0: return kEmbeddingQ8_0;
-    case gguf::TensorType::q4_1: return kEmbeddingQ4_1;
-    default: throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
+    case gguf::TensorType::f32:
+      return kEmbeddingF32;
+    case gguf::TensorType::f16:
+      return kEmbeddingF16;
+    case gguf::TensorType::q8_0:
+      return kEmbeddingQ8_0;
+    case gguf::TensorType::q4_1:
+      return kEmbeddingQ4_1;
+    default:
+      throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
   }
 }
 
@@ -60,7 +70,8 @@ Buffer<float2> rope_rows(Device& device, Stream& stream, const Hparams& h, int n
 
 int checked_positions(const Hparams& h, int n_positions) {
   if (n_positions < 1 || n_positions > h.n_context) {
-    throw Error(std::to_string(n_positions) + " positions; the model's context has 1 to " + std::to_string(h.n_context));
+    throw Error(std::to_string(n_positions) + " positions; the model's context has 1 to " +
+                std::to_string(h.n_context));
   }
   return n_positions;
 }
@@ -69,20 +80,17 @@ int checked_positions(const Hparams& h, int n_positions) {
 
 Llama::Weights::Weights(Device& device, Stream& stream, const gguf::Tensor& tensor)
     : type(tensor.type),
-      matrix(device, stream, pack(tensor.type, tensor.shape.at(1), tensor.shape.at(0), tensor.data), "weights") {}
+      matrix(device, stream, pack(tensor.type, tensor.shape.at(1), tensor.shape.at(0), tensor.data),
+             "weights") {}
 
 Llama::Layer Llama::load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const {
   const auto tensor = [&](const char* name) -> const gguf::Tensor& {
     return file.tensor("blk." + std::to_string(layer) + "." + name + ".weight");
   };
-  return {vector(device, stream, tensor("attn_norm")),
-          {device, stream, tensor("attn_q")},
-          {device, stream, tensor("attn_k")},
-          {device, stream, tensor("attn_v")},
-          {device, stream, tensor("attn_output")},
-          vector(device, stream, tensor("ffn_norm")),
-          {device, stream, tensor("ffn_gate")},
-          {device, stream, tensor("ffn_up")},
+  return {vector(device, stream, tensor("attn_norm")), {device, stream, tensor("attn_q")},
+          {device, stream, tensor("attn_k")},          {device, stream, tensor("attn_v")},
+          {device, stream, tensor("attn_output")},     vector(device, stream, tensor("ffn_norm")),
+          {device, stream, tensor("ffn_gate")},        {device, stream, tensor("ffn_up")},
           {device, stream, tensor("ffn_down")}};
 }
 
@@ -105,21 +113,26 @@ Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_posit
       activated_(activation(device, stream, hparams_.n_ffn)),
       logits_(device, static_cast<std::size_t>(hparams_.n_vocab), "activations"),
       next_token_(device, 1, "activations") {
-  for (int layer = 0; layer < hparams_.n_layers; ++layer) layers_.push_back(load_layer(device, stream, file, layer));
-  if (const gguf::Tensor* output = file.find_tensor("output.weight")) output_.emplace_back(device, stream, *output);
+  for (int layer = 0; layer < hparams_.n_layers; ++layer)
+    layers_.push_back(load_layer(device, stream, file, layer));
+  if (const gguf::Tensor* output = file.find_tensor("output.weight"))
+    output_.emplace_back(device, stream, *output);
   stream.synchronize();
 }
 
 void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden) {
   if (token < 0 || token >= hparams_.n_vocab) {
-    throw Error("token " + std::to_string(token) + "; the vocabulary has 0 to " + std::to_string(hparams_.n_vocab - 1));
+    throw Error("token " + std::to_string(token) + "; the vocabulary has 0 to " +
+                std::to_string(hparams_.n_vocab - 1));
   }
   if (position < 0 || position >= n_positions()) {
-    throw Error("position " + std::to_string(position) + "; the sequence has room for 0 to " + std::to_string(n_positions() - 1));
+    throw Error("position " + std::to_string(position) + "; the sequence has room for 0 to " +
+                std::to_string(n_positions() - 1));
   }
   const auto width = static_cast<std::size_t>(hparams_.width);
   const auto keep = [&](std::size_t layer) {
-    if (!hidden.empty()) stream.copy_to_host(hidden.data() + layer * width, hidden_.data(), width * sizeof(float));
+    if (!hidden.empty())
+      stream.copy_to_host(hidden.data() + layer * width, hidden_.data(), width * sizeof(float));
   };
   token_and_position_.upload(stream, std::array{token, position});
   run(stream, embedding_op(embedding_.type),
@@ -149,11 +162,12 @@ void Llama::attention(Stream& stream, const Layer& weights, int layer) const {
   const int position_stride = kv_cache_.position_stride();
   const int head_stride = kv_cache_.head_stride();
   run(stream, kKvAppend,
-      KvAppendParams{k_.data(), v_.data(), k, v, position, h.n_kv_heads, h.head_dim, position_stride, head_stride});
+      KvAppendParams{k_.data(), v_.data(), k, v, position, h.n_kv_heads, h.head_dim, position_stride,
+                     head_stride});
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
   run(stream, kAttentionDecode,
-      AttentionDecodeParams{q_.data(), k, v, position, attention_.data(), h.n_heads, h.n_kv_heads, h.head_dim, position_stride,
-                            head_stride, scale});
+      AttentionDecodeParams{q_.data(), k, v, position, attention_.data(), h.n_heads, h.n_kv_heads, h.head_dim,
+                            position_stride, head_stride, scale});
   gemv(stream, weights.attention_output, attention_, projected_);
   add(stream, projected_);
 }
@@ -167,18 +181,21 @@ void Llama::feed_forward(Stream& stream, const Layer& weights) const {
   add(stream, projected_);
 }
 
-void Llama::gemv(Stream& stream, const Weights& weights, const Buffer<float>& x, const Buffer<float>& y) const {
+void Llama::gemv(Stream& stream, const Weights& weights, const Buffer<float>& x,
+                 const Buffer<float>& y) const {
   run(stream, gemv_op(weights.type), GemvParams{weights.matrix.view(), x.data(), y.data()});
 }
 
 void Llama::norm(Stream& stream, const Buffer<float>& weight) const {
-  run(stream, kRmsNorm, RmsNormParams{hidden_.data(), weight.data(), normed_.data(), 1, hparams_.width, hparams_.eps});
+  run(stream, kRmsNorm,
+      RmsNormParams{hidden_.data(), weight.data(), normed_.data(), 1, hparams_.width, hparams_.eps});
 }
 
 void Llama::rope(Stream& stream, const Buffer<float>& x, int n_heads) const {
   // Files of the llama architecture keep rows of Q and K permuted so that pairs stand side by side.
   run(stream, kRopeNormal,
-      RopeParams{x.data(), rope_table_.data(), token_and_position_.data() + 1, n_heads, hparams_.head_dim, hparams_.n_rotated});
+      RopeParams{x.data(), rope_table_.data(), token_and_position_.data() + 1, n_heads, hparams_.head_dim,
+                 hparams_.n_rotated});
 }
 
 void Llama::add(Stream& stream, const Buffer<float>& y) const {

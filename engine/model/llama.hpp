@@ -12,20 +12,23 @@
 
 namespace m40llm {
 
-/// A model of the llama architecture on a device, and one sequence on it: a token goes in at a position, logits come out.
+/// A model of the llama architecture on a device, and one sequence on it: a token goes in at a position,
+/// logits come out.
 class Llama {
  public:
-  /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may reach, at most the model's
-  /// context. Throws Error on a file that does not fit or a device that is too small.
+  /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may
+  /// reach, at most the model's context. Throws Error on a file that does not fit or a device that is too
+  /// small.
   Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions);
 
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
 
-  /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and next_token() get their values.
-  /// Positions come in order from 0 on. `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's
-  /// input, the last the input of the final norm; synchronize before reading it. Throws Error on a token or position out of range.
+  /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and
+  /// next_token() get their values. Positions come in order from 0 on. `hidden`, unless empty, gets the
+  /// hidden state (n_layers + 1, width) on the way: [l] is layer l's input, the last the input of the final
+  /// norm; synchronize before reading it. Throws Error on a token or position out of range.
   void forward(Stream& stream, int token, int position, std::span<float> hidden = {});
 
   const Buffer<float>& logits() const { return logits_; }        ///< (n_vocab)
@@ -62,14 +65,14 @@ class Llama {
   KvCache kv_cache_;
   Buffer<int> token_and_position_;
   // Activations; each reaches to the next multiple of 32, zeros behind its end.
-  Buffer<float> hidden_;     // (width)
-  Buffer<float> normed_;     // (width)
-  Buffer<float> q_;          // (n_heads * head_dim)
-  Buffer<float> k_, v_;      // (n_kv_heads * head_dim)
-  Buffer<float> attention_;  // (n_heads * head_dim)
-  Buffer<float> projected_;  // (width)
+  Buffer<float> hidden_;                 // (width)
+  Buffer<float> normed_;                 // (width)
+  Buffer<float> q_;                      // (n_heads * head_dim)
+  Buffer<float> k_, v_;                  // (n_kv_heads * head_dim)
+  Buffer<float> attention_;              // (n_heads * head_dim)
+  Buffer<float> projected_;              // (width)
   Buffer<float> gate_, up_, activated_;  // (n_ffn)
-  Buffer<float> logits_;     // (n_vocab)
+  Buffer<float> logits_;                 // (n_vocab)
   Buffer<int> next_token_;
 };
 

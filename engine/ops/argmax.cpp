@@ -5,11 +5,16 @@ extern "C" void argmax_block(ArgmaxParams);
 
 namespace m40llm {
 namespace {
-constexpr Variant<ArgmaxParams> kVariants[] = {{"block", {"argmax_block", argmax_block},
-                                                [](const ArgmaxParams&) { return LaunchConfig{{1}, 1024}; },
+constexpr Variant<ArgmaxParams> kVariants[] = {{"block",
+                                                {"argmax_block", argmax_block},
+                                                [](const ArgmaxParams&) {
+                                                  return LaunchConfig{{1}, 1024};
+                                                },
                                                 [](const ArgmaxParams&) { return 1; }}};
 }  // namespace
 
-const Op<ArgmaxParams> kArgmax{"argmax", "argmax", kVariants, [](const ArgmaxParams& p) { return Work{4.0 * p.n, 0.0}; }};
+const Op<ArgmaxParams> kArgmax{"argmax", "argmax", kVariants, [](const ArgmaxParams& p) {
+                                 return Work{4.0 * p.n, 0.0};
+                               }};
 
 }  // namespace m40llm

@@ -12,31 +12,42 @@ void residual_add(ResidualAddParams);
 namespace m40llm {
 namespace {
 
-constexpr Variant<CastParams> kCast[] = {{"element", {"cast_f32_f16", cast_f32_f16},
+constexpr Variant<CastParams> kCast[] = {{"element",
+                                          {"cast_f32_f16", cast_f32_f16},
                                           [](const CastParams& p) { return elementwise(p.n); },
                                           [](const CastParams&) { return 1; }}};
 
-constexpr Variant<KvAppendParams> kAppend[] = {{"element", {"kv_append", kv_append},
-                                                [](const KvAppendParams& p) { return elementwise(p.n_kv_heads * p.head_dim); },
-                                                [](const KvAppendParams&) { return 1; }}};
+constexpr Variant<KvAppendParams> kAppend[] = {
+    {"element",
+     {"kv_append", kv_append},
+     [](const KvAppendParams& p) { return elementwise(p.n_kv_heads * p.head_dim); },
+     [](const KvAppendParams&) { return 1; }}};
 
-constexpr Variant<SwigluParams> kSwigluRows[] = {{"element", {"swiglu", swiglu},
+constexpr Variant<SwigluParams> kSwigluRows[] = {{"element",
+                                                  {"swiglu", swiglu},
                                                   [](const SwigluParams& p) { return elementwise(p.n); },
                                                   [](const SwigluParams&) { return 8; }}};
 
-constexpr Variant<ResidualAddParams> kResidual[] = {{"element", {"residual_add", residual_add},
-                                                     [](const ResidualAddParams& p) { return elementwise(p.n); },
-                                                     [](const ResidualAddParams&) { return 1; }}};
+constexpr Variant<ResidualAddParams> kResidual[] = {
+    {"element",
+     {"residual_add", residual_add},
+     [](const ResidualAddParams& p) { return elementwise(p.n); },
+     [](const ResidualAddParams&) { return 1; }}};
 
 }  // namespace
 
-const Op<CastParams> kCastF32F16{"cast_f32_f16", "cast", kCast, [](const CastParams& p) { return Work{p.n * 6.0, 0.0}; }};
+const Op<CastParams> kCastF32F16{"cast_f32_f16", "cast", kCast, [](const CastParams& p) {
+                                   return Work{p.n * 6.0, 0.0};
+                                 }};
 const Op<KvAppendParams> kKvAppend{"kv_append", "kv_append", kAppend, [](const KvAppendParams& p) {
                                      return Work{2.0 * p.n_kv_heads * p.head_dim * 6.0, 0.0};
                                    }};
-const Op<SwigluParams> kSwiglu{"swiglu", "swiglu", kSwigluRows,
-                               [](const SwigluParams& p) { return Work{p.n * 12.0, p.n * 4.0}; }};
+const Op<SwigluParams> kSwiglu{"swiglu", "swiglu", kSwigluRows, [](const SwigluParams& p) {
+                                 return Work{p.n * 12.0, p.n * 4.0};
+                               }};
 const Op<ResidualAddParams> kResidualAdd{"residual_add", "residual_add", kResidual,
-                                         [](const ResidualAddParams& p) { return Work{p.n * 12.0, p.n * 1.0}; }};
+                                         [](const ResidualAddParams& p) {
+                                           return Work{p.n * 12.0, p.n * 1.0};
+                                         }};
 
 }  // namespace m40llm

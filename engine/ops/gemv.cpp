@@ -22,9 +22,12 @@ LaunchConfig warp_a_row(const GemvParams& p) { return {{udiv_up(p.a.rows, kWarps
 LaunchConfig two_rows_a_warp(const GemvParams& p) {
   return {{udiv_up(p.a.rows, 2 * kWarps)}, kBlock, static_cast<unsigned>(p.a.stride) * 4};
 }
-bool x_fits_shared(const GemvParams& p) { return static_cast<std::size_t>(p.a.stride) * sizeof(float) <= kSharedBytesPerBlock; }
+bool x_fits_shared(const GemvParams& p) {
+  return static_cast<std::size_t>(p.a.stride) * sizeof(float) <= kSharedBytesPerBlock;
+}
 
-/// A lane takes every 32nd piece of `weights`, `in_chain` of them one after the other in each of its sums; `join` roundings join those.
+/// A lane takes every 32nd piece of `weights`, `in_chain` of them one after the other in each of its sums;
+/// `join` roundings join those.
 template <int weights, int in_chain, int join>
 int chain(const GemvParams& p) {
   return div_up(p.a.stride, weights * 32) * in_chain + join + kWarpSumChain;
@@ -41,7 +44,11 @@ constexpr Variant<GemvParams> kF32[] = {
     {"warp", {"gemv_f32_warp", gemv_f32_warp}, warp_a_row, chain<4, 1, 2>},
 };
 constexpr Variant<GemvParams> kF16[] = {
-    {"rows2_shared", {"gemv_f16_rows2_shared", gemv_f16_rows2_shared}, two_rows_a_warp, chain<8, 2, 2>, x_fits_shared},
+    {"rows2_shared",
+     {"gemv_f16_rows2_shared", gemv_f16_rows2_shared},
+     two_rows_a_warp,
+     chain<8, 2, 2>,
+     x_fits_shared},
     {"warp", {"gemv_f16_warp", gemv_f16_warp}, warp_a_row, chain<8, 2, 2>},
     {"warp_ldg", {"gemv_f16_warp_ldg", gemv_f16_warp_ldg}, warp_a_row, chain<8, 2, 2>},
 };
@@ -51,8 +58,16 @@ constexpr Variant<GemvParams> kQ8_0[] = {
 };
 // Q4_1: one rounding more for the weight itself.
 constexpr Variant<GemvParams> kQ4_1[] = {
-    {"word_shared", {"gemv_q4_1_word_shared", gemv_q4_1_word_shared}, two_rows_a_warp, chain<8, 2, 3>, x_fits_shared},
-    {"word_shared_ldg", {"gemv_q4_1_word_shared_ldg", gemv_q4_1_word_shared_ldg}, two_rows_a_warp, chain<8, 2, 3>, x_fits_shared},
+    {"word_shared",
+     {"gemv_q4_1_word_shared", gemv_q4_1_word_shared},
+     two_rows_a_warp,
+     chain<8, 2, 3>,
+     x_fits_shared},
+    {"word_shared_ldg",
+     {"gemv_q4_1_word_shared_ldg", gemv_q4_1_word_shared_ldg},
+     two_rows_a_warp,
+     chain<8, 2, 3>,
+     x_fits_shared},
     {"block", {"gemv_q4_1_block", gemv_q4_1_block}, warp_a_row, chain<32, 8, 3>},
 };
 

@@ -11,7 +11,9 @@ namespace {
 
 LaunchConfig thread_a_pair(const RopeParams& p) { return {{udiv_up(p.n_heads * p.n_rotated / 2, 128)}, 128}; }
 int chain(const RopeParams&) { return 2; }
-Work work(const RopeParams& p) { return {p.n_heads * p.n_rotated * 8.0 + p.n_rotated * 4.0, p.n_heads * p.n_rotated * 3.0}; }
+Work work(const RopeParams& p) {
+  return {p.n_heads * p.n_rotated * 8.0 + p.n_rotated * 4.0, p.n_heads * p.n_rotated * 3.0};
+}
 
 constexpr Variant<RopeParams> kNormal[] = {{"pair", {"rope_normal", rope_normal}, thread_a_pair, chain}};
 constexpr Variant<RopeParams> kNeox[] = {{"pair", {"rope_neox", rope_neox}, thread_a_pair, chain}};

@@ -17,16 +17,17 @@ struct Work {
 /// One kernel for an op: a row of the op's table.
 template <class Params>
 struct Variant {
-  const char* name;                             ///< "warp"; unique within the op
+  const char* name;  ///< "warp"; unique within the op
   Kernel<Params> kernel;
   LaunchConfig (*config)(const Params& params);  ///< from the shape alone
   /// d of the gates: the longest chain of roundings on the way to one output.
   int (*chain)(const Params& params);
   bool (*applies)(const Params& params) = nullptr;  ///< null: to every shape
-  bool bit_exact = true;                            ///< the same bits on every device; else judged by its bound alone
+  bool bit_exact = true;  ///< the same bits on every device; else judged by its bound alone
 };
 
-/// An op: what the harness sweeps and the engine calls. The first variant that applies is the engine's choice.
+/// An op: what the harness sweeps and the engine calls. The first variant that applies is the engine's
+/// choice.
 template <class Params>
 struct Op {
   const char* name;    ///< "gemv_q4_1"
@@ -47,7 +48,8 @@ struct Op {
       if (variant.name == wanted) return variant;
       known += std::string(known.empty() ? "" : ", ") + variant.name;
     }
-    throw UsageError("op '" + std::string(name) + "' has no variant '" + std::string(wanted) + "'; it has " + known);
+    throw UsageError("op '" + std::string(name) + "' has no variant '" + std::string(wanted) + "'; it has " +
+                     known);
   }
 };
 

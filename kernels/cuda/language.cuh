@@ -1,12 +1,13 @@
 #pragma once
-// The language of kernels on CUDA, from sm_52 on. NVRTC gives threadIdx and its kin, __syncthreads and the vector types.
+// The language of kernels on CUDA, from sm_52 on. NVRTC gives threadIdx and its kin, __syncthreads and the
+// vector types.
 
 template <class T>
 struct Same {
   using type = T;
 };
 #define SHARED(type_, name) __shared__ typename Same<type_>::type name
-#define DYN_SHARED(type_, name)                                      \
+#define DYN_SHARED(type_, name)                                       \
   extern __shared__ __align__(16) unsigned char dynamic_shared_raw[]; \
   type_* const name = reinterpret_cast<type_*>(dynamic_shared_raw)
 
@@ -23,21 +24,32 @@ __device__ __forceinline__ half float_to_half(float f) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.bits) : "f"(f));
   return h;
 }
-__device__ __forceinline__ float low_half_to_float(unsigned pair) { return half_to_float({static_cast<unsigned short>(pair)}); }
+__device__ __forceinline__ float low_half_to_float(unsigned pair) {
+  return half_to_float({static_cast<unsigned short>(pair)});
+}
 __device__ __forceinline__ float high_half_to_float(unsigned pair) {
   return half_to_float({static_cast<unsigned short>(pair >> 16)});
 }
 
-/// Reads through the read-only cache (the texture path of Maxwell): only what no thread writes during the launch.
+/// Reads through the read-only cache (the texture path of Maxwell): only what no thread writes during the
+/// launch.
 template <class T>
 __device__ __forceinline__ T load_readonly(const T* p) {
   return __ldg(p);
 }
 
-__device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) { return __shfl_sync(mask, v, source); }
-__device__ __forceinline__ int shuffle(unsigned mask, int v, unsigned source) { return __shfl_sync(mask, v, source); }
-__device__ __forceinline__ float shuffle_xor(unsigned mask, float v, unsigned lanes) { return __shfl_xor_sync(mask, v, lanes); }
-__device__ __forceinline__ int shuffle_xor(unsigned mask, int v, unsigned lanes) { return __shfl_xor_sync(mask, v, lanes); }
+__device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) {
+  return __shfl_sync(mask, v, source);
+}
+__device__ __forceinline__ int shuffle(unsigned mask, int v, unsigned source) {
+  return __shfl_sync(mask, v, source);
+}
+__device__ __forceinline__ float shuffle_xor(unsigned mask, float v, unsigned lanes) {
+  return __shfl_xor_sync(mask, v, lanes);
+}
+__device__ __forceinline__ int shuffle_xor(unsigned mask, int v, unsigned lanes) {
+  return __shfl_xor_sync(mask, v, lanes);
+}
 __device__ __forceinline__ unsigned ballot(unsigned mask, bool vote) { return __ballot_sync(mask, vote); }
 
 /// Over a whole warp, in every lane: pairs 16, 8, 4, 2, 1 lanes apart.
@@ -58,8 +70,8 @@ __device__ __forceinline__ float warp_max(float v) {
 __device__ __forceinline__ unsigned atomic_add(unsigned* p, unsigned v) { return atomicAdd(p, v); }
 __device__ __forceinline__ unsigned atomic_max(unsigned* p, unsigned v) { return atomicMax(p, v); }
 
-// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a volatile access is what the
-// compiler makes of them there too.
+// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a
+// volatile access is what the compiler makes of them there too.
 __device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
   asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }

@@ -103,7 +103,11 @@ Block* Worker::start_block() {
   if (free_blocks_.empty()) {
     blocks_.push_back(std::make_unique<Block>());
     Block& fresh = *blocks_.back();
-    fresh.arena = kChecked ? checker::take_arena() : static_cast<std::byte*>(std::aligned_alloc(256, kSharedBytes));
+    if constexpr (kChecked) {
+      fresh.arena = checker::take_arena();
+    } else {
+      fresh.arena = static_cast<std::byte*>(std::aligned_alloc(256, kSharedBytes));
+    }
     if (fresh.arena == nullptr) throw std::bad_alloc();
     free_blocks_.push_back(&fresh);
   }
@@ -120,18 +124,14 @@ Block* Worker::start_block() {
   block.ready_warps = n_warps == 32 ? kFullMask : (1u << n_warps) - 1;
   block.current_warp = 0;
   block.n_exited = block.n_at_barrier = block.n_spinning = 0;
-  block.epoch = 0;
+  block.barrier_mixed = false;
   block.random = mix(order.seed + mix(progress->number * 0x9e3779b97f4a7c15ull + number)) | 1;
   block.polled = nullptr;
   block.failed = false;
   block.shared_sites.clear();
   block.dynamic_shared = block.arena;
   block.arena_used = launch.shared_bytes;
-  if constexpr (kChecked) {
-    checker::shared_allocated(block.arena, launch.shared_bytes);
-  } else {
-    std::memset(block.arena, 0xff, launch.shared_bytes);
-  }
+  std::memset(block.arena, 0xff, launch.shared_bytes);
   block.lanes.resize(launch.block);
   block.warps.resize(n_warps);
   for (unsigned w = 0; w < n_warps; ++w) {
@@ -139,7 +139,6 @@ Block* Worker::start_block() {
     warp.lanes = &block.lanes[w * kWarpSize];
     warp.runnable = kFullMask;
     warp.exited = warp.at_barrier = warp.spinning = 0;
-    warp.epoch = 0;
     warp.index = w;
     for (Collective& c : warp.collectives) c.mask = 0;
     for (unsigned i = 0; i < kWarpSize; ++i) {
@@ -150,6 +149,10 @@ Block* Worker::start_block() {
       lane.thread = w * kWarpSize + i;
       lane.wait = Wait::nothing;
     }
+  }
+  if constexpr (kChecked) {
+    checker::block_begins(block, progress->clock);
+    checker::shared_allocated(block, block.arena, launch.shared_bytes);
   }
   return &block;
 }
@@ -334,7 +337,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
                 progress.block_order[mix(order_.seed + mix(progress.number) + i) % i]);
     }
   }
-  if constexpr (kChecked) checker::launch_begins();
+  if constexpr (kChecked) progress.clock = checker::launch_begins(launch);
   const unsigned n = std::min(static_cast<unsigned>(workers_.size()), total);
   crew_.clear();
   for (unsigned i = 0; i < n; ++i) {
@@ -353,6 +356,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
 #if defined(__SANITIZE_THREAD__)
   __tsan_acquire(&progress);
 #endif
+  if constexpr (kChecked) checker::launch_ends(progress.clock);
   return std::move(progress.reports);
 }
 

@@ -23,6 +23,10 @@ struct Launch {
   bool resident = false;  ///< blocks may wait for each other
 };
 
+namespace checker {
+struct LaunchClock;
+}
+
 /// What the workers of one launch share.
 struct Progress {
   const Launch* launch = nullptr;
@@ -33,6 +37,7 @@ struct Progress {
   std::atomic<bool> deadlock = false;
   std::mutex mutex;
   std::vector<Report> reports;
+  checker::LaunchClock* clock = nullptr;  // of the checked build
 };
 
 /// An OS thread that runs blocks: their fibers, their shared memory, and the blocks that wait for others.

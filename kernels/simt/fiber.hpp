@@ -28,6 +28,9 @@ class Fiber {
   }
   /// Forgets what runs on this fiber's stack: the next switch starts `entry` anew. The stack is not unwound.
   void abandon();
+  bool holds(const void* address) const {
+    return static_cast<const std::byte*>(address) >= stack_ && static_cast<const std::byte*>(address) < stack_ + stack_bytes_;
+  }
 
  private:
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -20,10 +20,17 @@ namespace simt {
 struct Index {
   unsigned x, y;
 };
+#if defined(M40LLM_CHECKED)
+__forceinline__ Index thread_index() { return {checked_thread(), 0}; }
+__forceinline__ Index block_index() { return {checked_block_x(), checked_block_y()}; }
+__forceinline__ Index block_size() { return {checked_block_size(), 1}; }
+__forceinline__ Index grid_size() { return {checked_grid_x(), checked_grid_y()}; }
+#else
 __forceinline__ Index thread_index() { return {current->thread, 0}; }
 __forceinline__ Index block_index() { return {current->block->x, current->block->y}; }
 __forceinline__ Index block_size() { return {current->block->threads, 1}; }
 __forceinline__ Index grid_size() { return {current->block->grid_x, current->block->grid_y}; }
+#endif
 
 template <class T, class Name>
 T& block_shared(Name) {

@@ -53,7 +53,7 @@ std::uint64_t as_bits(float value) { return std::bit_cast<std::uint32_t>(value);
 void complete(Warp& warp, const Collective& c, const void* site) {
   switch (c.kind) {
     case CollectiveKind::sync:
-      if ((c.mask | warp.exited) == kFullMask) ++warp.epoch;
+      if constexpr (kChecked) checker::warp_synchronized(warp, c.mask);
       break;
     case CollectiveKind::sum: {  // pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits
       std::array<float, kWarpSize> t;
@@ -99,10 +99,32 @@ void complete(Warp& warp, const Collective& c, const void* site) {
   }
 }
 
+/// Threads wait at barriers of two places in the code: only a mistake in the kernel makes them meet. (One line of the code can stand at two
+/// addresses.)
+void report_mixed(const Block& block) {
+  const Lane* first = nullptr;
+  Place place_of_first;
+  for (const Lane& lane : block.lanes) {
+    if (lane.wait != Wait::barrier || (first != nullptr && lane.site == first->site)) continue;
+    const Place place = place_of(lane.site);
+    if (first == nullptr) {
+      first = &lane;
+      place_of_first = place;
+    } else if (place.file != place_of_first.file || place.line != place_of_first.line) {
+      report(Fault::barrier_not_reached, lane.site,
+             "thread " + std::to_string(lane.thread) + " waits here, thread " + std::to_string(first->thread) + " at " +
+                 place_of_first.file + ":" + std::to_string(place_of_first.line));
+      return;
+    }
+  }
+}
+
 }  // namespace
 
 void Block::try_barrier() {
   if (n_at_barrier == 0 || n_at_barrier + n_exited != threads) return;
+  if (barrier_mixed) report_mixed(*this);
+  barrier_mixed = false;
   for (Warp& warp : warps) {
     if (warp.at_barrier == 0) continue;
     if (warp.exited != 0) {  // a warp that has returned as a whole counts as arrived, a part of one does not
@@ -114,10 +136,8 @@ void Block::try_barrier() {
     }
     make_runnable(warp, warp.at_barrier);
     warp.at_barrier = 0;
-    warp.epoch = 0;
   }
   n_at_barrier = 0;
-  ++epoch;
   if constexpr (kChecked) checker::barrier_passed(*this);
 #if defined(__SANITIZE_THREAD__)
   __tsan_acquire(this);
@@ -134,7 +154,8 @@ void barrier() {
   lane.wait = Wait::barrier;
   lane.site = site;
   lane.warp->at_barrier |= lane.bit();
-  ++block.n_at_barrier;
+  if (block.n_at_barrier++ == 0) block.barrier_site = site;
+  block.barrier_mixed |= site != block.barrier_site;
   block.try_barrier();
   suspend();  // also the last to come takes its turn again: the order decides who goes first
 #if defined(__SANITIZE_THREAD__)
@@ -202,12 +223,12 @@ std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
     throw std::bad_alloc();  // unreachable: report() of `resources` does not return
   }
   block.arena_used = at + bytes;
-  std::byte* const address = block.arena + at;
+  std::byte* address = block.arena + at;
   if constexpr (kChecked) {
-    checker::shared_allocated(address, bytes);
-  } else {
-    std::memset(address, 0xff, bytes);  // what no kernel may rely on
+    address += (block.shared_sites.size() + 1) * checker::kSharedGuard;
+    checker::shared_allocated(block, address, bytes);
   }
+  std::memset(address, 0xff, bytes);  // what no kernel may rely on
   block.shared_sites.push_back({name, address});
   return address;
 }
@@ -228,11 +249,22 @@ void report(Fault fault, const void* site, const std::string& text) {
     }
   }
   // A running lane that cannot go on gives up its block; of one that waits (wait is set) the worker does.
-  if ((fault == Fault::resources || fault == Fault::endless_spin) && lane.wait == Wait::nothing) {
-    lane.block->failed = true;
-    Fiber::switch_to(*lane.fiber, *lane.block->worker->main);
-  }
+  if (fault == Fault::resources || fault == Fault::endless_spin) give_up();
 }
+
+void give_up() {
+  Lane& lane = *current;
+  if (lane.wait != Wait::nothing) return;
+  lane.block->failed = true;
+  Fiber::switch_to(*lane.fiber, *lane.block->worker->main);
+}
+
+unsigned checked_thread() { return current->thread; }
+unsigned checked_block_x() { return current->block->x; }
+unsigned checked_block_y() { return current->block->y; }
+unsigned checked_block_size() { return current->block->threads; }
+unsigned checked_grid_x() { return current->block->grid_x; }
+unsigned checked_grid_y() { return current->block->grid_y; }
 
 namespace {
 /// A spin that does not use spin_until() must not hang the device.
@@ -247,39 +279,43 @@ void count_poll(const void* address, const void* site) {
 }  // namespace
 
 unsigned atomic_add(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed, __builtin_return_address(0));
   return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
 unsigned atomic_max(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed, __builtin_return_address(0));
   unsigned seen = __atomic_load_n(address, __ATOMIC_RELAXED);
   while (seen < value && !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return seen;
 }
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::released(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release, __builtin_return_address(0));
   const unsigned old = __atomic_fetch_add(address, value, __ATOMIC_ACQ_REL);
-  if constexpr (kChecked) checker::acquired(address, __builtin_return_address(0));
+  if constexpr (kChecked) {
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::acquire, __builtin_return_address(0));
+  }
   return old;
 }
 void store_release(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::released(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release, __builtin_return_address(0));
   __atomic_store_n(address, value, __ATOMIC_RELEASE);
 }
 void store_relaxed(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::relaxed, __builtin_return_address(0));
   __atomic_store_n(address, value, __ATOMIC_RELAXED);
 }
 unsigned load_acquire(const unsigned* address) {
   count_poll(address, __builtin_return_address(0));
   const unsigned value = __atomic_load_n(address, __ATOMIC_ACQUIRE);
-  if constexpr (kChecked) checker::acquired(address, __builtin_return_address(0));
+  if constexpr (kChecked) {
+    checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::acquire, __builtin_return_address(0));
+  }
   return value;
 }
 unsigned load_relaxed(const unsigned* address) {
   count_poll(address, __builtin_return_address(0));
-  if constexpr (kChecked) checker::atomic_access(address, __builtin_return_address(0));
+  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::relaxed, __builtin_return_address(0));
   return __atomic_load_n(address, __ATOMIC_RELAXED);
 }
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/simt/fiber.hpp"
@@ -35,6 +36,9 @@ struct Order {
 struct Warp;
 struct Block;
 struct Worker;
+namespace checker {
+struct BlockClock;
+}
 
 /// What a lane is waiting for, told in reports.
 enum class Wait : std::uint8_t { nothing, barrier, collective, spin, exited };
@@ -48,6 +52,11 @@ struct Lane {
   const void* site = nullptr;  // where it waits
   bool (*spin_done)(const void* closure) = nullptr;
   const void* spin_closure = nullptr;
+#if defined(M40LLM_CHECKED)
+  std::uint64_t id = 0;      // who it is and at what time, in the shadow of memory (shadow.hpp)
+  std::uint64_t before = 0;  // all ids below are of work ordered before the launch
+  std::uint64_t first = 0;   // the launch's own ids start here
+#endif
 
   unsigned index() const { return thread % kWarpSize; }
   std::uint32_t bit() const { return 1u << index(); }
@@ -68,7 +77,6 @@ struct Warp {
   std::uint32_t exited = 0;
   std::uint32_t at_barrier = 0;
   std::uint32_t spinning = 0;
-  std::uint32_t epoch = 0;  // full __syncwarps passed since the last block barrier
   unsigned index = 0;       // in the block
   std::array<Collective, 8> collectives;
   std::array<std::uint64_t, kWarpSize> in;   // what each lane brings to a collective,
@@ -93,7 +101,8 @@ struct Block {
   unsigned n_exited = 0;
   unsigned n_at_barrier = 0;
   unsigned n_spinning = 0;
-  std::uint32_t epoch = 0;  // barriers passed
+  const void* barrier_site = nullptr;  // where the first to come to the barrier waits,
+  bool barrier_mixed = false;          // and whether others wait elsewhere
   std::uint64_t random = 0;
   const void* polled = nullptr;  // by raw loads
   std::uint64_t n_polls = 0;
@@ -104,6 +113,9 @@ struct Block {
   std::vector<SharedSite> shared_sites;
   std::vector<Lane> lanes;
   std::vector<Warp> warps;
+#if defined(M40LLM_CHECKED)
+  std::shared_ptr<checker::BlockClock> clock;
+#endif
 
   bool done() const { return n_exited == threads; }
   /// The lane to run next, or null if all wait.
@@ -137,6 +149,14 @@ struct Block {
 /// The lane that runs on this OS thread.
 extern constinit thread_local Lane* current;
 
+// A lane's place in its grid, asked for out of line: the checked build must not take the look for a kernel's access to memory.
+[[gnu::const]] unsigned checked_thread();
+[[gnu::const]] unsigned checked_block_x();
+[[gnu::const]] unsigned checked_block_y();
+[[gnu::const]] unsigned checked_block_size();
+[[gnu::const]] unsigned checked_grid_x();
+[[gnu::const]] unsigned checked_grid_y();
+
 // What the language of kernels is made of. A report's place is where these return to.
 void barrier();
 /// A collective of the lanes in `mask`: each brings `in` and gets its `out` back when all have come.
@@ -156,5 +176,7 @@ unsigned load_relaxed(const unsigned* address);
 
 /// Files a fault of the running lane and goes on.
 void report(Fault fault, const void* site, const std::string& text);
+/// Gives up the block of the running lane, which cannot go on. Does not return if the lane runs on its own fiber.
+void give_up();
 
 }  // namespace simt

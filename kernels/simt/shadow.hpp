@@ -71,27 +71,35 @@ inline Cell* byte_cell_of(std::uintptr_t address) {
 inline Id load(const Id& id) { return __atomic_load_n(&id, __ATOMIC_RELAXED); }
 inline void store(Id& id, Id value) { __atomic_store_n(&id, value, __ATOMIC_RELAXED); }
 
-/// Notes a read by `me`, if two looks suffice to see that it is in order: what it reads, and what has been read, comes from an earlier
-/// launch (below `before`), from the block before its last barrier, or from the thread itself.
-inline bool quick_read(Cell& cell, Id me, Id before) {
+/// Notes a read by `me`, if a few looks suffice to see that it is in order: what it reads comes from an earlier launch (below `before`),
+/// from the block before its last barrier, or from the thread itself. `first`: where the launch's own ids start.
+inline bool quick_read(Cell& cell, Id me, Id before, Id first) {
   const Id block = me & kTask;
   const Id since = me & kBarrier;
   const Id writer = load(cell.writer);
   if (writer - 1 >= before - 1 && writer - block >= since && writer != me) return false;
   const Id reader = load(cell.reader);
   if (reader == me) return true;
-  if (((reader ^ me) & (kTask | kBarrier)) == 0 && (reader & (kWarps | kAtomic)) == kWarps) return true;
+  const Id differs = reader ^ me;
+  if ((differs & (kTask | kBarrier)) == 0) {  // the block has read it since its last barrier
+    if ((reader & (kWarps | kAtomic)) == kWarps) return true;
+    if ((reader & kAtomic) != 0 || (differs & Id{31} << kWarpShift) == 0) return false;
+    store(cell.reader, me | kWarps | (reader & kBlocks));
+    return true;
+  }
   if (reader < before) {
     store(cell.reader, me);
-    return true;
-  }
-  if (reader - block < since) {
+  } else if ((differs & kTask) == 0) {
     store(cell.reader, me | (reader & kBlocks));
-    return true;
+  } else if (reader >= first) {
+    store(cell.reader, me | kBlocks);
+  } else {
+    return false;
   }
-  return false;
+  return true;
 }
 
+/// Likewise a write; it must also come after all reads.
 inline bool quick_write(Cell& cell, Id me, Id before) {
   const Id block = me & kTask;
   const Id since = me & kBarrier;

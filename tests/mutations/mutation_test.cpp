@@ -64,7 +64,8 @@ TEST_P(Mutation, FailsItsGate) {
   EXPECT_GT(n_ops, 0) << "no op is called " << GetParam().ops;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Mutation, ::testing::ValuesIn(mutants()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, Mutation, ::testing::ValuesIn(mutants()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace m40llm::testing

@@ -31,10 +31,12 @@ def main():
         name = mutation["name"]
         source = kernels / f"{mutation['file']}.cu"
         text = source.read_text()
-        found = text.count(mutation["find"])
+        # Where lines are broken is the formatter's business.
+        pattern = re.compile(r"\s+".join(re.escape(word) for word in mutation["find"].split()))
+        found = len(pattern.findall(text))
         if found != 1:
             fail(f"mutation {name}: its text stands {found} times in {source.name}; expected once")
-        mutated = text.replace(mutation["find"], mutation["replace"]).replace('extern "C" ', "")
+        mutated = pattern.sub(lambda _: mutation["replace"], text).replace('extern "C" ', "")
         entries = "".join(
             f'    {{"{kernel}", reinterpret_cast<void (*)()>(&{name}::{kernel})}},\n' for kernel in KERNEL.findall(text)
         )

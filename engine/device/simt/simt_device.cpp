@@ -40,7 +40,10 @@ std::string cpu_name() {
 
 class SimtEvent final : public Event {
  public:
-  void synchronize() override { wait(); }
+  void synchronize() override {
+    const simt::checker::Times passed = wait();
+    if constexpr (simt::kChecked) simt::checker::host_waited(passed);
+  }
   double elapsed_us(const Event& earlier) const override {
     wait();
     const auto& other = dynamic_cast<const SimtEvent&>(earlier);
@@ -51,15 +54,18 @@ class SimtEvent final : public Event {
     const std::lock_guard lock(mutex_);
     passed_ = false;
   }
-  void pass() {
+  /// `times`: what comes before the event; empty but in the checked build.
+  void pass(const simt::checker::Times& times) {
     const std::lock_guard lock(mutex_);
     passed_ = true;
+    times_ = times;
     time_ = std::chrono::steady_clock::now();
     changed_.notify_all();
   }
-  void wait() const {
+  simt::checker::Times wait() const {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return passed_; });
+    return times_;
   }
 
  private:
@@ -67,6 +73,7 @@ class SimtEvent final : public Event {
   mutable std::condition_variable changed_;
   bool passed_ = true;  // an event nobody recorded holds nobody up
   std::chrono::steady_clock::time_point time_;
+  simt::checker::Times times_;
 };
 
 simt::Order order_of(const DeviceOptions& options) {
@@ -137,12 +144,15 @@ class SimtStream final : public Stream {
     }
     changed_.notify_all();
     thread_.join();
+    if constexpr (simt::kChecked) simt::checker::host_waited(clock_->times);
   }
 
   void copy_to_device(void* device, const void* host, std::size_t bytes) override {
     device_.count_copy();
     const auto write = [this, device, bytes](const void* from) {
-      if constexpr (simt::kChecked) simt::checker::host_wrote(device, bytes, reports_);
+      if constexpr (simt::kChecked) {
+        if (!simt::checker::host_wrote(device, bytes, reports_)) return;
+      }
       std::memcpy(device, from, bytes);
     };
     if (bytes <= kCopiedAtCall) {
@@ -155,29 +165,34 @@ class SimtStream final : public Stream {
   void copy_to_host(void* host, const void* device, std::size_t bytes) override {
     device_.count_copy();
     push([this, host, device, bytes](simt::Executor&) {
-      if constexpr (simt::kChecked) simt::checker::host_reads(device, bytes, reports_);
+      if constexpr (simt::kChecked) {
+        if (!simt::checker::host_reads(device, bytes, reports_)) return;
+      }
       std::memcpy(host, device, bytes);
     });
   }
   void fill(void* device, std::uint8_t byte, std::size_t bytes) override {
     push([this, device, byte, bytes](simt::Executor&) {
-      if constexpr (simt::kChecked) simt::checker::host_wrote(device, bytes, reports_);
+      if constexpr (simt::kChecked) {
+        if (!simt::checker::host_wrote(device, bytes, reports_)) return;
+      }
       std::memset(device, byte, bytes);
     });
   }
   void record(Event& event) override {
     auto& mine = dynamic_cast<SimtEvent&>(event);
     mine.pending();
-    push([&mine](simt::Executor&) { mine.pass(); });
+    push([this, &mine](simt::Executor&) { mine.pass(times_so_far()); });
   }
   void wait(const Event& event) override {
     const auto& other = dynamic_cast<const SimtEvent&>(event);
-    push([&other](simt::Executor&) { other.wait(); });
+    push([this, &other](simt::Executor&) { comes_after(other.wait()); });
   }
   void synchronize() override {
     device_.count_synchronization();
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return jobs_.empty() && !busy_; });
+    if constexpr (simt::kChecked) simt::checker::host_waited(clock_->times);
     if (reports_.empty()) return;
     std::vector<simt::Report> found;
     std::swap(found, reports_);
@@ -233,7 +248,26 @@ class SimtStream final : public Stream {
     }
   }
 
+  // The stream's place in time, kept by the checked build alone.
+  static std::unique_ptr<simt::checker::StreamClock> make_clock() {
+    if constexpr (simt::kChecked) return std::make_unique<simt::checker::StreamClock>();
+    return nullptr;
+  }
+  simt::checker::Times times_so_far() const {
+    if constexpr (simt::kChecked) return clock_->times;
+    return {};
+  }
+  void comes_after(const simt::checker::Times& times) {
+    if constexpr (simt::kChecked) simt::checker::join(clock_->times, times);
+  }
+
   void push(Job job) {
+    if constexpr (simt::kChecked) {  // what the host has waited for by now comes before
+      job = [this, times = simt::checker::host_times(), job = std::move(job)](simt::Executor& executor) {
+        comes_after(times);
+        job(executor);
+      };
+    }
     {
       const std::lock_guard lock(mutex_);
       jobs_.push_back(std::move(job));
@@ -244,6 +278,9 @@ class SimtStream final : public Stream {
   void serve(simt::Order order, unsigned n_workers) {
     simt::Executor executor(n_workers, order);
     std::unique_lock lock(mutex_);
+    if constexpr (simt::kChecked) {
+      simt::checker::enter(clock_.get());
+    }
     for (;;) {
       changed_.wait(lock, [&] { return stop_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
@@ -263,6 +300,7 @@ class SimtStream final : public Stream {
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   std::vector<simt::Report> reports_;  // touched by the stream's thread, and by others only while it is idle
+  std::unique_ptr<simt::checker::StreamClock> clock_ = make_clock();  // of the checked build
   bool busy_ = false;
   bool stop_ = false;
   std::thread thread_;  // last: it uses all of the above

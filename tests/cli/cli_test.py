@@ -1,0 +1,789 @@
+"""The programs as their users meet them: exit codes, one clear line on errors, nothing half-written, and never a crash.
+
+Exit codes are 0, 1 for errors, 2 for a command line that says nothing that can be done, 130 after Ctrl-C.
+M40LLM_BIN is the folder of the programs; M40LLM_MODEL a GGUF file of SmolLM2, without which its tests are skipped.
+"""
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("M40LLM_BIN", ROOT / "build/release/bin"))
+MODEL = os.environ.get("M40LLM_MODEL", "")
+PROGRAMS = ["m40llm-parity", "m40llm-decode", "m40llm-bench", "m40llm-occupancy"]
+ON_A_DEVICE = PROGRAMS[:3]
+TIMEOUT_S = 60
+SIMT = ["--device", "simt"]
+# One quick run of each program.
+QUICK = {
+    "m40llm-parity": SIMT + ["--op", "argmax", "--sweep", "smoke"],
+    "m40llm-bench": SIMT + ["--benchmark_filter=^cast", "--benchmark_min_time=0.001"],
+    "m40llm-occupancy": ["--filter", "^argmax"],
+}
+
+
+def start(program, *arguments, **options):
+    environment = {name: value for name, value in os.environ.items() if name != "M40LLM_REQUIRE_SM52"}
+    environment.update(options.pop("env", {}))
+    return subprocess.Popen([str(BIN / program), *map(str, arguments)], stdout=options.pop("stdout", subprocess.PIPE),
+                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, **options)
+
+
+def wait(process):
+    """The CompletedProcess of a started program, its output as text."""
+    try:
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, (out or b"").decode(errors="replace"),
+                                       err.decode(errors="replace"))
+
+
+def run(program, *arguments, **options):
+    return wait(start(program, *arguments, **options))
+
+
+def have_gpu():
+    return run("m40llm-parity", "--device", "cuda", "--op", "argmax", "--sweep", "smoke").returncode == 0
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="m40llm_cli_")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def assert_error(self, result, code, *parts):
+        """The exit code, and one line of it on stderr that contains every part."""
+        about = f"{' '.join(result.args)}\nexit code {result.returncode}\n{result.stdout[-500:]}\n{result.stderr[-500:]}"
+        self.assertEqual(result.returncode, code, about)
+        lines = result.stderr.splitlines()
+        self.assertEqual(len(lines), 1, about)
+        self.assertRegex(lines[0], rf"^{os.path.basename(result.args[0])}: error: \S")
+        self.assertLess(len(lines[0]), 600, about)
+        self.assertTrue(lines[0].isprintable(), about)
+        for part in parts:
+            self.assertIn(str(part), lines[0], about)
+
+    def assert_ok(self, result):
+        self.assertEqual(result.returncode, 0, f"{' '.join(result.args)}\n{result.stdout[-500:]}\n{result.stderr[-500:]}")
+        return result
+
+    def assert_nothing_written(self):
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def read_run(self, path):
+        """The measurements between the header and the end of the one run in a file, whose lines are whole."""
+        text = pathlib.Path(path).read_text()
+        self.assertTrue(text.endswith("\n"), "the last line is torn")
+        records = [json.loads(line) for line in text.splitlines()]
+        self.assertEqual([records[0]["kind"], records[-1]["kind"]], ["header", "end"])
+        self.assertEqual(records[-1]["records"], len(records) - 1)
+        self.assertFalse({"header", "end"} & {record["kind"] for record in records[1:-1]})
+        return records[1:-1], records[-1]
+
+
+class CommandLine(CliTest):
+    """What all programs have in common."""
+
+    FLAGS = {
+        "m40llm-parity": "--op --filter --case --sweep --against --list --require-sm52 --order --seed --workers",
+        "m40llm-decode": "--model --prompt --tokens --context --oracle --against --require-sm52 --order --seed --workers",
+        "m40llm-bench": "--require-sm52 --order --seed --workers --benchmark_filter --benchmark_list_tests --benchmark_min_time "
+                        "--benchmark_repetitions --benchmark_format --benchmark_out",
+        "m40llm-occupancy": "--filter",
+    }
+
+    def test_help_names_the_flags(self):
+        for program in PROGRAMS:
+            for flag in ("--help", "-h"):
+                result = self.assert_ok(run(program, flag))
+                self.assertEqual(result.stderr, "")
+            for flag in ["--device", "--image", "--json", "--help"] + self.FLAGS[program].split():
+                self.assertRegex(result.stdout, rf"(?m)(^|[\s,]){flag}\b", program)
+
+    def test_what_is_unknown_is_named(self):
+        for program in PROGRAMS:
+            self.assert_error(run(program, "--bogus"), 2, "--bogus", "--help")
+            self.assert_error(run(program, "--bogus=3"), 2, "--bogus", "--help")
+            self.assert_error(run(program, "extra"), 2, "extra", "--help")
+            self.assert_error(run(program, "--json"), 2, "--json", "missing")
+            self.assert_error(run(program, "--json", ""), 2, "--json", "name is expected")
+
+    def quick(self, program):
+        """A command line that would work, if nothing were wrong with what is added to it; a model is read only later."""
+        return QUICK.get(program, ["--model", "/nonexistent/model.gguf", "--prompt", "x"])
+
+    def test_unknown_devices(self):
+        for program in PROGRAMS:
+            for device in ("simd", "", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:0x1", "cuda:99999999999999999999"):
+                rest = [word for word in self.quick(program) if word not in SIMT]
+                self.assert_error(run(program, "--device", device, *rest), 2, f"'{device}'", "expected auto, cuda, cuda:N or simt")
+
+    def test_numbers_out_of_range(self):
+        for program in ON_A_DEVICE:
+            quick = self.quick(program)
+            for seed in ("-1", "1.5", "x", "", "18446744073709551616", "99999999999999999999999"):
+                self.assert_error(run(program, f"--seed={seed}", *quick), 2, "--seed")
+            for workers in ("-1", "1.5", "x", "257", "4294967296", "99999999999999999999999"):
+                self.assert_error(run(program, "--workers", workers, *quick), 2, "--workers", workers)
+            self.assert_error(run(program, "--order", "up", *quick), 2, "--order", "'up'", "ascending, descending, random")
+
+    def test_images_need_a_gpu(self):
+        for program in ON_A_DEVICE:
+            arguments = [word for word in self.quick(program) if word not in SIMT] + SIMT
+            for image in ("sm_52", "compute_52", "nonsense"):
+                self.assert_error(run(program, "--image", image, *arguments), 1, f"'{image}'", "GPU")
+        self.assert_error(run("m40llm-occupancy", "--image", "sm_90"), 1, "--image", "'sm_90'", "expected")
+
+    def test_no_gpu(self):
+        if have_gpu():
+            self.skipTest("there is a GPU")
+        for program in ON_A_DEVICE:
+            rest = [word for word in self.quick(program) if word not in SIMT]
+            for device in ("cuda", "cuda:0", "cuda:99"):
+                self.assert_error(run(program, "--device", device, *rest), 1, "no CUDA device")
+            self.assert_error(run(program, "--require-sm52", *rest), 1, "sm_52", "required")
+            self.assert_error(run(program, "--require-sm52", *rest, *SIMT), 1, "sm_52", "required", "--device simt")
+            self.assert_error(run(program, *rest, env={"M40LLM_REQUIRE_SM52": "1"}), 1, "sm_52", "required")
+
+    def test_there_is_no_gpu_with_that_number(self):
+        if not have_gpu():
+            self.skipTest("there is no GPU")
+        self.assert_error(run("m40llm-parity", "--device", "cuda:99"), 1, "cuda:99")
+
+    def test_records_that_cannot_be_written(self):
+        a_file = self.folder / "file"
+        a_file.write_text("kept")
+        for program, arguments in QUICK.items():
+            self.assert_error(run(program, *arguments, "--json", a_file / "x.jsonl"), 1, "cannot", a_file, "Not a directory")
+            self.assert_error(run(program, *arguments, "--json", self.folder), 1, "cannot open", self.folder, "Is a directory")
+            if program != "m40llm-bench":  # Google Benchmark describes the machine on stderr
+                self.assert_error(run(program, *arguments, "--json", "/dev/full"), 1, "/dev/full", "No space left on device")
+        self.assertEqual(run("m40llm-bench", *QUICK["m40llm-bench"], "--json", "/dev/full").returncode, 1)
+        self.assertEqual(a_file.read_text(), "kept")
+        self.assertEqual(list(self.folder.iterdir()), [a_file])
+        if os.geteuid() != 0:
+            self.folder.chmod(0o500)
+            for program, arguments in QUICK.items():
+                self.assert_error(run(program, *arguments, "--json", self.folder / "x.jsonl"), 1, "cannot open", "Permission denied")
+            self.folder.chmod(0o700)
+
+    def test_a_disk_that_fills_up_leaves_whole_records(self):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+        path = self.folder / "x.jsonl"
+        result = run("m40llm-parity", *SIMT, "--sweep", "smoke", "--json", path, preexec_fn=limit)
+        self.assert_error(result, 1, path, "whole record")
+        lines = path.read_text().split("\n")
+        self.assertEqual(lines.pop(), "")
+        self.assertGreater(len(lines), 2)
+        for line in lines:
+            json.loads(line)
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            for program, arguments in QUICK.items():
+                self.assertEqual(run(program, *arguments, stdout=full).returncode, 1, program)
+            self.assert_error(run("m40llm-parity", "--list", stdout=full), 1, "output")
+
+    def test_records_are_appended(self):
+        path = self.folder / "new" / "folder" / "x.jsonl"
+        for n in (1, 2):
+            self.assert_ok(run("m40llm-occupancy", "--filter", "^argmax", "--json", path))
+            self.assertEqual(path.read_text().count('"kind":"header"'), n)
+        with path.open("a") as file:
+            file.write('{"kind":"par')
+        result = self.assert_ok(run("m40llm-occupancy", "--filter", "^argmax", "--json", path))
+        self.assertIn("torn", result.stderr)
+        self.assertEqual([json.loads(line)["kind"] for line in path.read_text().splitlines()].count("end"), 3)
+
+
+class Parity(CliTest):
+    LINE = "gemv_f16/warp rows=33,cols=64 R seed=1"
+
+    def test_nothing_matches(self):
+        for arguments in (["--op", "nosuch"], ["--filter", "zzz"], ["--op", "argmax", "--filter", "gemv"]):
+            path = self.folder / "x.jsonl"
+            self.assert_error(run("m40llm-parity", *arguments, *SIMT, "--json", path), 1, "no case matches", arguments[1], "--list")
+            self.assert_error(run("m40llm-parity", *arguments, "--list"), 1, arguments[1])
+        self.assert_nothing_written()
+
+    def test_words_that_mean_nothing(self):
+        self.assert_error(run("m40llm-parity", "--sweep", "huge"), 2, "--sweep", "'huge'", "smoke, model, edge, all")
+        for flag in ("--op", "--filter"):
+            for regex in ("[", "(", "*a"):
+                self.assert_error(run("m40llm-parity", flag, regex), 2, flag, f"'{regex}'", "regular expression")
+
+    def test_each_part_of_a_case_may_be_wrong(self):
+        for line, parts in {
+            "": ["expected"],
+            "x": ["'x'", "expected"],
+            "gemv_f16": ["gemv_f16", "expected"],
+            "gemv_f16/": ["no op and variant"],
+            "/warp rows=33,cols=64 R seed=1": ["no op and variant"],
+            "gemv_f61/warp rows=33,cols=64 R seed=1": ["no op 'gemv_f61'", "argmax"],
+            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "warp_ldg"],
+            "gemv_f16/warp": ["no shape"],
+            "gemv_f16/warp row=33,cols=64 R seed=1": ["row=33", "rows,cols"],
+            "gemv_f16/warp rows=33 R seed=1": ["rows,cols"],
+            "gemv_f16/warp rows=33,cols=64,z=1 R seed=1": ["rows,cols", "z=1"],
+            "gemv_f16/warp rows=33,rows=64 R seed=1": ["'rows' twice"],
+            "gemv_f16/warp =33,cols=64 R seed=1": ["without a name"],
+            "gemv_f16/warp rows=0,cols=64 R seed=1": ["rows=0", "from 1"],
+            "gemv_f16/warp rows=-3,cols=64 R seed=1": ["rows=-3", "from 1"],
+            "gemv_f16/warp rows=x,cols=64 R seed=1": ["rows 'x'", "not a number"],
+            "gemv_f16/warp rows=,cols=64 R seed=1": ["rows ''", "not a number"],
+            "gemv_f16/warp rows=2147483647,cols=64 R seed=1": ["rows=2147483647", "from 1 to"],
+            "gemv_f16/warp rows=99999999999,cols=64 R seed=1": ["'99999999999'", "not a number in range"],
+            "gemv_q4_1/block rows=3,cols=33 R seed=1": ["cols=33", "multiple of 32"],
+            "gemv_f16/warp rows=33,cols=64 Q seed=1": ["no inputs 'Q'", "S-cancel"],
+            "gemv_f16/warp rows=33,cols=64": ["no class of inputs"],
+            "gemv_f16/warp rows=33,cols=64 R": ["no seed="],
+            "gemv_f16/warp rows=33,cols=64 R sed=1": ["no seed="],
+            "gemv_f16/warp rows=33,cols=64 R seed=": ["seed ''", "not a number"],
+            "gemv_f16/warp rows=33,cols=64 R seed=-1": ["seed '-1'", "not a number in range"],
+            "gemv_f16/warp rows=33,cols=64 R seed=18446744073709551616": ["not a number in range"],
+            "gemv_f16/warp rows=33,cols=64 R seed=1 more": ["'more'"],
+        }.items():
+            path = self.folder / "x.jsonl"
+            # The good case in front must not run either.
+            self.assert_error(run("m40llm-parity", *SIMT, "--case", self.LINE, "--case", line, "--json", path), 2, *parts)
+        self.assert_nothing_written()
+
+    def test_a_case_that_memory_cannot_hold_fails_alone(self):
+        line = "gemv_f16/warp rows=8388608,cols=8388608 R seed=1"
+        path = self.folder / "x.jsonl"
+        result = run("m40llm-parity", *SIMT, "--case", line, "--case", self.LINE, "--json", path)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("not enough memory", result.stdout)
+        records, end = self.read_run(path)
+        self.assertEqual([record["passed"] for record in records], [False, True])
+        self.assertEqual([end["passed"], end["failed"], end["exit_code"]], [1, 1, 1])
+
+    def test_a_listed_case_runs_alone(self):
+        listed = self.assert_ok(run("m40llm-parity", "--list", "--sweep", "smoke")).stdout.splitlines()
+        self.assertGreater(len(listed), 50)
+        self.assertEqual(len(set(listed)), len(listed))
+        ops = sorted({line.split("/")[0] for line in listed})
+        self.assertLessEqual({"argmax", "attention_decode", "gemv_q4_1", "rms_norm", "swiglu"}, set(ops))
+        path = self.folder / "x.jsonl"
+        one_of_each = [next(line for line in listed if line.startswith(op + "/")) for op in ops]
+        words = [word for line in one_of_each for word in ("--case", line)]
+        self.assert_ok(run("m40llm-parity", *SIMT, *words, "--json", path))
+        records, end = self.read_run(path)
+        self.assertEqual([record["line"] for record in records], one_of_each)
+        self.assertEqual([end["passed"], end["failed"]], [len(ops), 0])
+
+    def test_filters_select(self):
+        listed = run("m40llm-parity", "--list", "--sweep", "smoke").stdout.splitlines()
+        for arguments, expected in ((["--op", "gemv_.*"], [line for line in listed if line.startswith("gemv_")]),
+                                    (["--op", "gemv"], None),
+                                    (["--filter", "argmax.*random"], [line for line in listed if re.search("argmax.*random", line)])):
+            result = run("m40llm-parity", "--list", "--sweep", "smoke", *arguments)
+            self.assertEqual(result.stdout.splitlines(), expected or [])
+            self.assertEqual(result.returncode, 0 if expected else 1)
+
+    def test_the_same_bits_in_any_order(self):
+        hashes = []
+        for n, arguments in enumerate([[], ["--order", "descending"], ["--order", "random", "--seed", "7", "--workers", "1"],
+                                       ["--order", "random", "--seed", "18446744073709551615", "--workers", "2"],
+                                       ["--order", "random", "--seed", "3", "--workers", "3"], ["--workers", "4"]]):
+            path = self.folder / f"{n}.jsonl"
+            self.assert_ok(run("m40llm-parity", *SIMT, "--sweep", "smoke", "--json", path, *arguments))
+            hashes.append({record["line"]: record["output_hash"] for record in self.read_run(path)[0]})
+            self.assertEqual(hashes[-1], hashes[0], arguments)
+        self.assertGreater(len(set(hashes[0].values())), 20)  # they are hashes of something
+
+    def test_against_records_of_another_run(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        result = self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path))
+        self.assertRegex(result.stdout, r"hashes: [1-9]\d* equal, 0 different")
+        path.write_text(re.sub(r'"output_hash":"[0-9a-f]{4}', '"output_hash":"dead', path.read_text()))
+        result = run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("other bits than recorded", result.stdout)
+
+    def test_against_what_is_no_record(self):
+        path = self.folder / "x.jsonl"
+        for content, parts in ((b"GGUF\0\1\2\n", ["line 1", "not a record"]), (b"[1]\n", ["line 1", "not a record"]),
+                               (b'{"kind":"header","schema_version":999}\n', ["line 1", "schema_version 999", "expected 1"])):
+            path.write_bytes(content)
+            self.assert_error(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path), 1, path, *parts)
+        self.assert_error(run("m40llm-parity", "--against", self.folder / "none"), 1, self.folder / "none", "No such file")
+        self.assert_error(run("m40llm-parity", "--against", self.folder), 1, self.folder, "folder")
+
+    def test_ctrl_c(self):
+        path = self.folder / "x.jsonl"
+        process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
+        while not path.exists() or path.stat().st_size == 0:
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(wait(process).returncode, 130)
+        records, end = self.read_run(path)
+        self.assertGreater(len(records), 0)
+        self.assertEqual([end["interrupted"], end["exit_code"], end["skipped_why"]], [True, 130, "interrupted"])
+        self.assertGreater(end["skipped"], 0)
+
+
+# ---- models ------------------------------------------------------------------------------------------------------
+
+F32, F16, Q4_0, UNKNOWN_TYPE = 0, 1, 2, 77
+U32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
+
+
+def byte_characters():
+    """The 256 characters that stand for bytes in byte-level BPE."""
+    printable = [b for b in range(256) if 0x21 <= b <= 0x7e or 0xa1 <= b <= 0xac or b >= 0xae]
+    others = [b for b in range(256) if b not in printable]
+    return [chr(b) for b in printable] + [chr(256 + n) for n in range(len(others))]
+
+
+class TinyModel:
+    """A GGUF file of one layer of the llama architecture; change its parts, then take bytes()."""
+
+    WIDTH, HEADS, FFN, CONTEXT = 32, 2, 32, 4096
+
+    def __init__(self):
+        tokens = byte_characters() + ["ab"]
+        self.magic, self.version = b"GGUF", 3
+        self.metadata = {
+            "general.architecture": "llama",
+            "llama.block_count": 1,
+            "llama.context_length": self.CONTEXT,
+            "llama.embedding_length": self.WIDTH,
+            "llama.feed_forward_length": self.FFN,
+            "llama.attention.head_count": self.HEADS,
+            "llama.attention.layer_norm_rms_epsilon": 1e-5,
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "smollm",
+            "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.merges": ["a b"],
+        }
+        self.tensors = {"token_embd.weight": [F32, (self.WIDTH, len(tokens))], "output_norm.weight": [F32, (self.WIDTH,)]}
+        for name in ("attn_norm", "ffn_norm"):
+            self.tensors[f"blk.0.{name}.weight"] = [F32, (self.WIDTH,)]
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+            self.tensors[f"blk.0.{name}.weight"] = [F32, (self.WIDTH, self.WIDTH)]
+        self.offsets = {}
+
+    @staticmethod
+    def string(text):
+        return struct.pack("<Q", len(text.encode())) + text.encode()
+
+    def value(self, value):
+        if isinstance(value, str):
+            return struct.pack("<I", STRING) + self.string(value)
+        if isinstance(value, float):
+            return struct.pack("<If", FLOAT32, value)
+        if isinstance(value, list):
+            return struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(map(self.string, value))
+        return struct.pack("<II", U32, value)
+
+    def header(self):
+        """All before the tensors' data, and the data's size."""
+        out = self.magic + struct.pack("<IQQ", self.version, len(self.tensors), len(self.metadata))
+        for key, value in self.metadata.items():
+            out += self.string(key) + self.value(value)
+        size = 0
+        for name, (kind, shape) in self.tensors.items():
+            out += self.string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, self.offsets.get(name, size))
+            size += 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        return out + bytes(-len(out) % 32), size
+
+    def bytes(self):
+        header, size = self.header()
+        state, values = 1, []
+        for _ in range(size // 4):
+            state = (state * 1103515245 + 12345) % 2**31
+            values.append(state / 2**30 - 1)
+        return header + struct.pack(f"<{len(values)}f", *values)
+
+
+class Decode(CliTest):
+    def model(self, change=lambda model: None):
+        model = TinyModel()
+        change(model)
+        path = self.folder / "model.gguf"
+        path.write_bytes(model.bytes())
+        return path
+
+    def decode(self, path, *arguments, **options):
+        return run("m40llm-decode", *SIMT, "--model", path, *(arguments or ["--prompt", "a", "--tokens", "2"]), **options)
+
+    def assert_refused(self, path, *parts):
+        records = self.folder / "x.jsonl"
+        result = self.decode(path, "--prompt", "a", "--tokens", "2", "--json", records)
+        self.assert_error(result, 1, path, *parts)
+        self.assertFalse(records.exists())
+
+    def test_the_tiny_model_decodes(self):
+        records = self.folder / "x.jsonl"
+        result = self.assert_ok(self.decode(self.model(), "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--json", records))
+        self.assertIn("device: ", result.stdout.splitlines()[0])
+        found, end = self.read_run(records)
+        self.assertEqual([len(record["prompt_tokens"]) for record in found], [3, 1])
+        self.assertEqual([len(record["tokens"]) for record in found], [3, 3])
+        self.assertEqual([len(record["logits_hash"]) for record in found], [5, 3])
+        self.assertEqual([end["passed"], end["exit_code"], end["interrupted"]], [2, 0, False])
+        again = self.folder / "again.jsonl"
+        result = self.assert_ok(self.decode(self.folder / "model.gguf", "--prompt", "abcab", "--tokens", "3", "--order", "random",
+                                            "--seed", "9", "--workers", "3", "--json", again, "--against", records))
+        self.assertIn("5 equal, 0 different, 0 stale", result.stdout)
+
+    def test_files_that_are_no_model(self):
+        self.assert_refused(self.folder / "none.gguf", "No such file", "expected a GGUF file")
+        self.assert_refused(self.folder, "is a directory", "expected a GGUF file")
+        path = self.folder / "file"
+        for content, parts in ((b"", ["is empty"]), (b"PK\3\4" + bytes(100), ["not a GGUF file", "expected 'GGUF'"]),
+                               (b"FUGG" + bytes(100), ["big-endian"]), (b"GGUF" + struct.pack(">I", 3) + bytes(100), ["big-endian"]),
+                               (b"GGUF" + struct.pack("<IQQ", 9, 0, 0), ["version 9", "expected 2 or 3"]),
+                               (b"GGUF" + struct.pack("<IQQ", 3, 2**63, 2**63), ["truncated or damaged"])):
+            path.write_bytes(content)
+            self.assert_refused(path, *parts)
+        os.mkfifo(self.folder / "pipe")
+        self.assert_refused(self.folder / "pipe", "not a regular file")
+
+    def test_every_length_of_a_truncated_file(self):
+        model = TinyModel()
+        whole, header = model.bytes(), len(model.header()[0])
+        path = self.folder / "model.gguf"
+        lengths = {1, 3, 4, 7, 8, 20, 24, 30, 100, header - 40, header - 1, header, header + 100, len(whole) - 1}
+        lengths |= set(range(200, header, header // 12))
+        for length in sorted(lengths):
+            path.write_bytes(whole[:length])
+            self.assert_refused(path, "truncated or damaged")
+
+    def test_damaged_bytes_never_crash(self):
+        model = TinyModel()
+        whole, header = model.bytes(), len(model.header()[0])
+        path = self.folder / "model.gguf"
+        infos = whole.index(TinyModel.string("token_embd.weight"))
+        places = list(range(8, 24, 3)) + list(range(24, 500, 37)) + list(range(infos, header, 23))
+        for place in places:
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x81]) + whole[place + 1:])
+            result = self.decode(path)
+            if result.returncode != 0:  # a byte may be of no consequence
+                self.assert_error(result, 1)
+
+    def test_models_that_are_not_supported(self):
+        def set_value(key, value):
+            return lambda model: model.metadata.__setitem__(key, value)
+
+        def set_tensor(name, kind, shape):
+            return lambda model: model.tensors.__setitem__(name, [kind, shape])
+
+        def remove(part, key):
+            return lambda model: getattr(model, part).pop(key)
+
+        q = "blk.0.attn_q.weight"
+        for change, parts in (
+                (set_value("general.architecture", "llamb"), ["general.architecture", "'llamb'", "expected 'llama'"]),
+                (set_value("general.architecture", 3), ["general.architecture", "u32 3", "a string"]),
+                (remove("metadata", "general.architecture"), ["general.architecture", "missing"]),
+                (set_value("llama.block_count", 0), ["llama.block_count", "0", "expected 1 to"]),
+                (set_value("llama.block_count", 2**32 - 1), ["llama.block_count", "4294967295", "expected 1 to"]),
+                (set_value("llama.block_count", 2), ["blk.1.attn_norm.weight", "missing"]),
+                (set_value("llama.attention.head_count", 3), ["head", "expected"]),
+                (set_value("llama.attention.head_count", 0), ["head_count", "expected"]),
+                (set_value("llama.attention.layer_norm_rms_epsilon", float("nan")), ["epsilon", "nan", "expected"]),
+                (set_value("llama.rope.scaling.type", "yarn"), ["rope.scaling", "'yarn'", "expected"]),
+                (set_value("llama.expert_count", 8), ["expert_count", "8", "expected 0"]),
+                (set_value("general.alignment", 7), ["general.alignment", "7", "power of two"]),
+                (set_value("tokenizer.ggml.model", "llama"), ["tokenizer", "'llama'", "gpt2"]),
+                (set_value("tokenizer.ggml.pre", "nonsense"), ["tokenizer.ggml.pre", "nonsense"]),
+                (set_value("tokenizer.ggml.tokens", ["a"]), ["tokens"]),
+                (remove("metadata", "tokenizer.ggml.tokens"), ["tokenizer.ggml.tokens", "missing"]),
+                (remove("tensors", "output_norm.weight"), ["output_norm.weight", "missing"]),
+                (set_tensor(q, F32, (32, 16)), [q, "32 x 16", "expected 32 x 32"]),
+                (set_tensor(q, F32, (32 * 32,)), [q, "1024", "expected 32 x 32"]),
+                (set_tensor(q, Q4_0, (32, 32)), [q, "Q4_0", "expected F32, F16, Q8_0 or Q4_1"]),
+                (set_tensor(q, UNKNOWN_TYPE, (32, 32)), [q, "type 77", "expected one of"]),
+                (set_tensor("output_norm.weight", F16, (32,)), ["output_norm.weight", "F16", "expected F32"]),
+                (lambda model: model.offsets.__setitem__(q, 2**40), [q, "past the end of the file"]),
+                (lambda model: model.offsets.__setitem__(q, 7), [q, "7"]),
+                (lambda model: model.offsets.__setitem__(q, 0), [q, "overlap"])):
+            self.assert_refused(self.model(change), *parts)
+
+    def test_prompts_that_do_not_fit(self):
+        path = self.model()
+        records = self.folder / "x.jsonl"
+        long = "c" * 5
+
+        def refused(code, *arguments, parts):
+            self.assert_error(self.decode(path, *arguments, "--json", records), code, *parts)
+            self.assertFalse(records.exists())
+
+        refused(1, "--context", "4", "--prompt", long, "--tokens", "1", parts=["'ccccc'", "5 tokens", "context of 4"])
+        # The good prompt in front is not decoded either.
+        refused(1, "--context", "4", "--prompt", "c", "--prompt", long, "--tokens", "1", parts=["'ccccc'", "5 tokens", "context of 4"])
+        refused(1, "--context", "4", "--prompt", "c", "--tokens", "4", parts=["4 to generate", "context of 4"])
+        refused(1, "--prompt", "c", "--tokens", "4194304", parts=["4194304 to generate", "context of"])
+        refused(1, "--context", "4097", "--prompt", "c", parts=["--context 4097", "4096"])
+        refused(1, "--prompt", "", parts=["prompt", "empty"])
+        refused(1, "--prompt", b"a\xff".decode(errors="surrogateescape"), parts=["prompt", "not UTF-8", "byte 1"])
+        for tokens in ("0", "-1", "x", "", "1.5", "99999999999999999999"):
+            refused(2, "--prompt", "c", f"--tokens={tokens}", parts=["--tokens"])
+        for context in ("0", "-1", "x", "99999999999999999999"):
+            refused(2, "--prompt", "c", f"--context={context}", parts=["--context"])
+        self.assert_ok(self.decode(path, "--context", "4", "--prompt", "ccc", "--tokens", "1"))
+
+    def test_a_model_and_a_prompt_are_needed(self):
+        self.assert_error(run("m40llm-decode", "--prompt", "x"), 2, "--model", "needed")
+        self.assert_error(run("m40llm-decode", "--model", "x"), 2, "--prompt", "needed")
+
+    def test_oracles_that_are_none(self):
+        path = self.model()
+        self.assert_error(self.decode(path, "--oracle", self.folder / "none"), 1, self.folder / "none", "cannot be read")
+        self.assert_error(self.decode(path, "--oracle", self.folder), 1, self.folder, "cannot be read")
+        oracle = self.folder / "oracle.json"
+        step = {"ids": [1, 2], "logits": [2.0, 1.0], "log_sum_exp": 3.0}
+        for content in ("", "x", "[]", "{}", '{"prompts": 3}', '{"prompts": [{}]}'):
+            oracle.write_text(content)
+            self.assert_error(self.decode(path, "--oracle", oracle), 1, oracle)
+        for prompt in ({"text": "c", "prompt_tokens": [1], "tokens": [2], "steps": [step]},
+                       {"text": "c", "prompt_tokens": [], "tokens": [], "steps": []},
+                       {"text": "c", "prompt_tokens": [1], "tokens": [], "steps": [{**step, "ids": [1]}]}):
+            oracle.write_text(json.dumps({"prompts": [prompt]}))
+            self.assert_error(self.decode(path, "--oracle", oracle), 1, oracle)
+        # Its tokens do not fit the context.
+        oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": [1], "tokens": [2] * 4, "steps": [step] * 5}]}))
+        self.assert_error(self.decode(path, "--oracle", oracle, "--context", "4", "--tokens", "2"), 1, "'c'", "context of 4")
+
+    def test_longer_than_the_oracle(self):
+        path = self.model()
+        records = self.folder / "x.jsonl"
+        self.assert_ok(self.decode(path, "--prompt", "c", "--tokens", "1", "--json", records))
+        found = self.read_run(records)[0][0]
+        oracle = self.folder / "oracle.json"
+        step = {"ids": [found["tokens"][0], 2], "logits": [1e3, -1e3], "log_sum_exp": 3.0}
+        oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": found["prompt_tokens"], "tokens": found["tokens"],
+                                                   "steps": [step] * 2}]}))
+        result = self.decode(path, "--oracle", oracle, "--tokens", "40")
+        self.assertEqual([result.returncode, result.stderr], [1, ""])  # its logits are wrong
+        self.assertIn("decidable steps of 2]", result.stdout)
+
+    def test_records_that_cannot_be_written(self):
+        path = self.model()
+        self.assert_error(self.decode(path, "--prompt", "c", "--tokens", "1", "--json", "/dev/full"), 1, "/dev/full", "No space left")
+        self.assert_error(self.decode(path, "--prompt", "c", "--tokens", "1", "--json", self.folder), 1, "Is a directory")
+
+    def interrupt(self, path, *arguments):
+        """The records' measurements and end after Ctrl-C in the middle of decoding."""
+        records = self.folder / "x.jsonl"
+        process = start("m40llm-decode", *SIMT, "--model", path, *arguments, "--json", records)
+        shown = b""
+        while b"> " not in shown or len(shown.split(b"> ", 1)[1]) < 20:
+            some = os.read(process.stdout.fileno(), 4096)
+            if not some:
+                self.fail(wait(process).stderr)
+            shown += some
+        process.send_signal(signal.SIGINT)
+        result = wait(process)
+        self.assertEqual([result.returncode, result.stderr], [130, ""], result.stdout[-500:])
+        self.assertIn("interrupted", result.stdout)
+        return self.read_run(records)
+
+    def test_ctrl_c(self):
+        found, end = self.interrupt(self.model(), "--prompt", "c", "--prompt", "d", "--tokens", "4000", "--context", "4096")
+        self.assertEqual([record["stopped"] for record in found], ["interrupted"])
+        self.assertLess(len(found[0]["tokens"]), 4000)
+        self.assertEqual([end["interrupted"], end["exit_code"], end["skipped"]], [True, 130, 1])
+
+    @unittest.skipUnless(os.path.isfile(MODEL), "M40LLM_MODEL is not a file")
+    def test_ctrl_c_in_smollm2(self):
+        found, end = self.interrupt(MODEL, "--prompt", "The capital of France is", "--tokens", "200", "--context", "256")
+        self.assertEqual(found[0]["stopped"], "interrupted")
+        self.assertTrue(end["interrupted"])
+
+    @unittest.skipUnless(os.path.isfile(MODEL), "M40LLM_MODEL is not a file")
+    def test_smollm2_truncated(self):
+        path = self.folder / "model.gguf"
+        for length in (1000, 1_000_000, 50_000_000):
+            with open(MODEL, "rb") as whole, path.open("wb") as part:
+                part.write(whole.read(length))
+            self.assert_refused(path, "truncated or damaged")
+
+
+class Bench(CliTest):
+    def test_nothing_matches(self):
+        path = self.folder / "x.jsonl"
+        self.assert_error(run("m40llm-bench", *SIMT, "--benchmark_filter=zzz", "--json", path), 1, "zzz", "no benchmark matches",
+                          "--benchmark_list_tests")
+        self.assert_nothing_written()
+
+    def test_values_that_mean_nothing(self):
+        path = self.folder / "x.jsonl"
+        for flag, value, part in (("format", "xml", "console, json"), ("out_format", "xml", "console, json, csv"),
+                                  ("time_unit", "year", "ns, us, ms, s"), ("repetitions", "-3", "from 1"), ("repetitions", "0", "from 1"),
+                                  ("repetitions", "x", "a number"), ("repetitions", "99999999999", "from 1"), ("min_time", "-1", "from 0"),
+                                  ("min_time", "x", "a number"), ("min_time", "1e99", "to 3600"), ("filter", "[", "regular expression"),
+                                  ("filter", "-(", "regular expression"), ("report_aggregates_only", "true", "repetition"),
+                                  ("nonsense", "3", "")):
+            result = run("m40llm-bench", *SIMT, f"--benchmark_{flag}={value}", "--json", path)
+            self.assert_error(result, 2, f"--benchmark_{flag}", part)
+        for out in ("/nonexistent/x", self.folder):
+            self.assert_error(run("m40llm-bench", *SIMT, f"--benchmark_out={out}", "--json", path), 1, "--benchmark_out", out)
+        self.assert_nothing_written()
+
+    def test_a_run_keeps_its_samples(self):
+        path = self.folder / "x.jsonl"
+        result = self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_repetitions=2", "--json", path))
+        self.assertRegex(result.stdout.splitlines()[0], "^device: SIMT")
+        self.assertIn("m40llm-bench", result.stderr)  # as whose run Google Benchmark describes it
+        records, end = self.read_run(path)
+        self.assertGreater(len(records), 0)
+        for record in records:
+            self.assertEqual([record["kind"], record["device_kind"], record["timer"]], ["bench", "simt", "simt_wall"])
+            self.assertGreater(len(record["samples_us"]), 0)
+            self.assertTrue(all(sample > 0 for sample in record["samples_us"]))
+            self.assertTrue(record["recheck"]["passed"])
+        self.assertEqual({record["repetition"] for record in records}, {0, 1})
+        self.assertEqual(end["failed"], 0)
+
+    def test_listing_writes_no_records(self):
+        path = self.folder / "x.jsonl"
+        result = self.assert_ok(run("m40llm-bench", *SIMT, "--benchmark_list_tests", "--json", path))
+        self.assertIn("argmax/", result.stdout)
+        self.assert_nothing_written()
+
+    def test_json_on_stdout_is_json(self):
+        result = self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_format=json"))
+        self.assertGreater(len(json.loads(result.stdout)["benchmarks"]), 0)
+
+    def test_ctrl_c(self):
+        path = self.folder / "x.jsonl"
+        process = start("m40llm-bench", *SIMT, "--benchmark_min_time=0.5", "--json", path)
+        while not path.exists() or path.stat().st_size == 0:
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        self.assertEqual(wait(process).returncode, 130)
+        self.assertLess(time.monotonic() - begin, 10)
+        records, end = self.read_run(path)
+        self.assertGreater(len(records), 0)
+        self.assertEqual([end["interrupted"], end["exit_code"], end["skipped_why"]], [True, 130, "interrupted"])
+
+
+class Occupancy(CliTest):
+    def test_it_needs_no_device(self):
+        path = self.folder / "x.jsonl"
+        first = None
+        for arguments in ([], ["--device", "simt"], ["--device", "cuda"], ["--device", "cuda:99"], ["--device", "auto"], ["--image", "sm_52"]):
+            path.unlink(missing_ok=True)
+            result = self.assert_ok(run("m40llm-occupancy", *arguments, "--json", path))
+            self.assertRegex(result.stdout.splitlines()[0], "^device: none needed; modelled for Tesla M40")
+            records = self.read_run(path)[0]
+            self.assertGreater(len(records), 30)
+            self.assertEqual({record["device_kind"] for record in records}, {"none"})
+            first = first or records
+            self.assertEqual(records, first)
+
+    def test_nothing_matches(self):
+        self.assert_error(run("m40llm-occupancy", "--filter", "zzz", "--json", self.folder / "x.jsonl"), 1, "--filter", "'zzz'")
+        self.assert_error(run("m40llm-occupancy", "--filter", "["), 2, "--filter", "'['", "regular expression")
+        self.assert_nothing_written()
+
+
+class Report(CliTest):
+    def report(self, *arguments):
+        python = ROOT / ".venv/bin/python"
+        command = [str(python if python.exists() else sys.executable), str(ROOT / "scripts/report.py"), *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=self.folder, stdin=subprocess.DEVNULL)
+        result.args = command[1:]
+        return result
+
+    def good(self):
+        path = self.folder / "good.jsonl"
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        self.assert_ok(run("m40llm-occupancy", "--filter", "^gemv", "--json", path))
+        return path
+
+    def test_what_is_no_records_file(self):
+        good = self.good().read_text()
+        path = self.folder / "x.jsonl"
+        for content, parts in ((b"", ["no records"]), (b"not json\n", ["line 1", "not a record"]), (b"\xff\xfe\n", ["not UTF-8"]),
+                               (b"[]\n", ["line 1", "not a record"]), (b'{"kind":3}\n', ["line 1"]), (b'{"kind":[1]}\n', ["line 1"]),
+                               (b'{"kind":"header","schema_version":2}\n', ["line 1", "schema_version 2", "expected 1"]),
+                               (b'{"kind":"header","schema_version":1}\n', ["line 1", "without"]),
+                               (good.split("\n", 1)[1].encode(), ["line 1", "before any header"]),
+                               (good.replace('"kind":"parity"', '"kind":"purity"', 1).encode(), ["line 2", "purity"]),
+                               (good.rsplit("\n", 3)[0].encode()[:50], ["no records"]),
+                               (b"GGUF\0\1\2\n", ["line 1", "not a record"])):
+            path.write_bytes(content)
+            self.assert_error(self.report(path, "-o", self.folder / "r.html"), 1, path, *parts)
+        self.assert_error(self.report(self.folder / "none", "-o", self.folder / "r.html"), 1, self.folder / "none", "No such file")
+        self.assert_error(self.report(self.folder, "-o", self.folder / "r.html"), 1, self.folder, "directory")
+        self.assertEqual(sorted(file.name for file in self.folder.iterdir()), ["good.jsonl", "x.jsonl"])
+        self.assertEqual(self.report().returncode, 2)
+        self.assertEqual(self.report("--bogus", path).returncode, 2)
+
+    def test_a_page_fetches_nothing(self):
+        page = self.folder / "r.html"
+        result = self.report(self.good(), "-o", page)
+        if "run scripts/setup" in result.stderr:
+            self.skipTest("no .venv with plotly")
+        self.assert_ok(result)
+        text = page.read_text()
+        self.assertIn("Parity", text)
+        self.assertNotRegex(text, r"""<(script|img|iframe)[^>]*\bsrc\s*=\s*["']?(https?:)?//""")
+        self.assertNotRegex(text, r"""<link\b""")
+        self.assertEqual(sorted(file.name for file in self.folder.iterdir()), ["good.jsonl", "r.html"])
+
+    def test_a_torn_last_line_is_dropped_and_said(self):
+        path = self.good()
+        with path.open("a") as file:
+            file.write('{"kind":"parity","op')
+        result = self.report(path, "-o", self.folder / "r.html")
+        if "run scripts/setup" in result.stderr:
+            self.skipTest("no .venv with plotly")
+        self.assert_ok(result)
+        self.assertIn("torn", (self.folder / "r.html").read_text())
+
+    def test_a_page_that_cannot_be_written(self):
+        path = self.good()
+        for output in (self.folder, path / "r.html", "/nonexistent/r.html"):
+            result = self.report(path, "-o", output)
+            if "run scripts/setup" in result.stderr:
+                self.skipTest("no .venv with plotly")
+            self.assert_error(result, 1, "cannot write", output)
+        self.assertEqual(list(self.folder.iterdir()), [path])
+
+
+class Scripts(unittest.TestCase):
+    def shell_scripts(self):
+        candidates = [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"]
+        return [str(path) for path in candidates if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")]
+
+    def test_their_syntax(self):
+        self.assertGreater(len(self.shell_scripts()), 2)
+        for script in self.shell_scripts():
+            result = subprocess.run(["bash", "-n", script], capture_output=True, text=True, timeout=TIMEOUT_S)
+            self.assertEqual([result.returncode, result.stderr], [0, ""], script)
+            self.assertTrue(os.access(script, os.X_OK), script)
+
+    @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck")
+    def test_shellcheck(self):
+        result = subprocess.run(["shellcheck", *self.shell_scripts()], capture_output=True, text=True, timeout=TIMEOUT_S)
+        self.assertEqual(result.returncode, 0, result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
