@@ -15,7 +15,7 @@
 namespace m40llm::bench {
 
 /// Of one dimension of a shape: strides, such as heads times head_dim, stay within an int.
-inline constexpr int kLargestSize = 1 << 23;
+inline constexpr int kLargestSize = 1 << 24;
 /// Elements behind each output that no kernel may touch.
 inline constexpr std::size_t kGuard = 64;
 

@@ -171,6 +171,23 @@ TEST_F(Suites, AWriteBesideAScatteredOutputFails) {
   EXPECT_FALSE(verdict.passed);
 }
 
+TEST_F(Suites, TakeTheirOwnShapes) {
+  for (const auto& suite : suites()) {
+    for (const Sweep sweep : {Sweep::smoke, Sweep::model, Sweep::edge, Sweep::bench}) {
+      for (const Shape& shape : suite->shapes(sweep)) {
+        int n_variants = 0;
+        for (const VariantInfo& variant : suite->variants()) {
+          if (!suite->applies(variant.name, shape)) continue;
+          ++n_variants;
+          const Case c{suite->op(), variant.name, shape, suite->inputs().front()};
+          EXPECT_NO_THROW(suite->check(c)) << c.line();
+        }
+        EXPECT_GT(n_variants, 0) << suite->op() << " " << to_string(shape);
+      }
+    }
+  }
+}
+
 TEST(ProductInputs, ExactClassesKeepTheirPromises) {
   using reference::Format;
   for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
