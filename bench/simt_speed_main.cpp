@@ -48,7 +48,8 @@ const Problem& problem() {
     for (std::size_t lane = 0; lane < 32; ++lane) {
       float sums[4] = {};
       for (std::size_t i = lane * 8; i < kSize; i += 256) {
-        for (std::size_t j = 0; j < 8; ++j) sums[j % 4] = std::fmaf(_cvtsh_ss(p.a[row * kSize + i + j].bits), p.x[i + j], sums[j % 4]);
+        for (std::size_t j = 0; j < 8; ++j)
+          sums[j % 4] = std::fmaf(_cvtsh_ss(p.a[row * kSize + i + j].bits), p.x[i + j], sums[j % 4]);
       }
       lanes[lane] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     }
@@ -60,8 +61,8 @@ const Problem& problem() {
 }
 
 void count(benchmark::State& state) {
-  state.counters["multiply_adds/s"] =
-      benchmark::Counter(kMultiplyAdds, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+  state.counters["multiply_adds/s"] = benchmark::Counter(
+      kMultiplyAdds, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
 void plain_loop(benchmark::State& state) {
@@ -105,7 +106,8 @@ class Reporter : public benchmark::ConsoleReporter {
     for (const Run& run : runs) {
       if (run.error_occurred) failed = true;
       const auto rate = run.counters.find("multiply_adds/s");
-      if (rate != run.counters.end()) (run.run_name.function_name == "plain_loop" ? loop : device) = rate->second.value;
+      if (rate != run.counters.end())
+        (run.run_name.function_name == "plain_loop" ? loop : device) = rate->second.value;
     }
     ConsoleReporter::ReportRuns(runs);
   }
@@ -120,13 +122,18 @@ class Reporter : public benchmark::ConsoleReporter {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RegisterBenchmark("plain_loop", m40llm::plain_loop)->UseRealTime()->Unit(benchmark::kMillisecond);
-  benchmark::RegisterBenchmark("simt_device", m40llm::simt_device)->UseRealTime()->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("plain_loop", m40llm::plain_loop)
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("simt_device", m40llm::simt_device)
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
   m40llm::Reporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
   if (reporter.loop > 0 && reporter.device > 0) {
-    std::printf("%s: loop %.1f, SIMT device %.1f M multiply-adds/s: %.3f of it\n", simt::kChecked ? "checked" : "plain",
-                reporter.loop / 1e6, reporter.device / 1e6, reporter.device / reporter.loop);
+    std::printf("%s: loop %.1f, SIMT device %.1f M multiply-adds/s: %.3f of it\n",
+                simt::kChecked ? "checked" : "plain", reporter.loop / 1e6, reporter.device / 1e6,
+                reporter.device / reporter.loop);
   }
   return reporter.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

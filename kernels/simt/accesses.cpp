@@ -23,7 +23,8 @@ Finding::Kind look_at_cell(Cell& cell, Access access, const Actor& actor, Id& ot
   }
   const Id reader = load(cell.reader);
   if (access.write) {
-    if (found == Finding::nothing && reader != 0 && !(access.atomic && (reader & kAtomic) != 0) && !ordered(reader, actor)) {
+    if (found == Finding::nothing && reader != 0 && !(access.atomic && (reader & kAtomic) != 0) &&
+        !ordered(reader, actor)) {
       other = reader;
       found = Finding::write_after_read;
     }
@@ -31,7 +32,8 @@ Finding::Kind look_at_cell(Cell& cell, Access access, const Actor& actor, Id& ot
     store(cell.reader, 0);
   } else if (!access.atomic) {
     store(cell.reader, joined_readers(reader, actor));
-  } else if ((reader & kAtomic) != 0 || reader == 0 || ordered(reader, actor)) {  // else the plain reader says more
+  } else if ((reader & kAtomic) != 0 || reader == 0 ||
+             ordered(reader, actor)) {  // else the plain reader says more
     store(cell.reader, actor.me | kAtomic);
   }
   return found;
@@ -43,7 +45,9 @@ void split(Cell& cell, std::uintptr_t word) {
     Id writer = __atomic_load_n(&cell.writer, __ATOMIC_ACQUIRE);
     if (writer == kByBytes) return;
     if (writer == kSplitting) continue;
-    if (!__atomic_compare_exchange_n(&cell.writer, &writer, kSplitting, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) continue;
+    if (!__atomic_compare_exchange_n(&cell.writer, &writer, kSplitting, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+      continue;
     const Id reader = load(cell.reader);
     for (std::size_t i = 0; i < 4; ++i) {
       store(byte_cell_of(word)[i].writer, writer);
@@ -86,7 +90,8 @@ bool is_new(Fault fault, const void* site) {
 std::string sized(std::size_t bytes) { return std::to_string(bytes) + (bytes == 1 ? " byte " : " bytes "); }
 
 /// Outside the arena: a kernel may look at its stack and at constants.
-[[gnu::noinline]] void outside_arena(std::uintptr_t address, std::size_t bytes, bool write, const void* site) {
+[[gnu::noinline]] void outside_arena(std::uintptr_t address, std::size_t bytes, bool write,
+                                     const void* site) {
   if (current->fiber != nullptr && current->fiber->holds(reinterpret_cast<const void*>(address))) return;
   if (is_static(address)) return;
   const Fault fault = write ? Fault::out_of_bounds_write : Fault::out_of_bounds_read;
@@ -97,12 +102,14 @@ std::string sized(std::size_t bytes) { return std::to_string(bytes) + (bytes == 
 [[gnu::noinline, gnu::cold]] void misaligned(std::uintptr_t address, std::size_t bytes, const void* site) {
   if (!is_new(Fault::misaligned, site)) return;
   report(Fault::misaligned, site,
-         "an access of " + sized(bytes) + describe(address) + ", an address that is no multiple of " + std::to_string(bytes));
+         "an access of " + sized(bytes) + describe(address) + ", an address that is no multiple of " +
+             std::to_string(bytes));
 }
 
 void tell(const Finding& found, std::size_t bytes, Access access, const void* site) {
   Fault fault = Fault::race;
-  if (found.kind == Finding::nowhere) fault = access.write ? Fault::out_of_bounds_write : Fault::out_of_bounds_read;
+  if (found.kind == Finding::nowhere)
+    fault = access.write ? Fault::out_of_bounds_write : Fault::out_of_bounds_read;
   if (found.kind == Finding::never_written) fault = Fault::uninitialized_read;
   if (!is_new(fault, site)) return;
   const std::string where = describe(found.address);
@@ -110,7 +117,8 @@ void tell(const Finding& found, std::size_t bytes, Access access, const void* si
 }
 
 /// An access of any size, word by word.
-[[gnu::noinline]] void look_closely(std::uintptr_t address, std::size_t bytes, Access access, const void* site) {
+[[gnu::noinline]] void look_closely(std::uintptr_t address, std::size_t bytes, Access access,
+                                    const void* site) {
   const Actor actor = Actor::of(*current);
   Finding first;
   for (std::uintptr_t at = address; at != address + bytes;) {
@@ -128,17 +136,21 @@ template <std::size_t kBytes, bool kWrite, bool kAligned>
 [[gnu::always_inline]] inline void access(const void* pointer, const void* site) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   if (address - kArena >= kArenaBytes) [[unlikely]] {
-    if (address - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < kStackReach) return;  // the caller's frames
+    if (address - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < kStackReach)
+      return;  // the caller's frames
     outside_arena(address, kBytes, kWrite, site);
     return;
   }
   if constexpr (kAligned && kBytes > 1) {
-    if (address % kBytes != 0) [[unlikely]] misaligned(address, kBytes, site);
+    if (address % kBytes != 0) [[unlikely]]
+      misaligned(address, kBytes, site);
   }
   const Id me = current->id;
   const Id before = current->before;
   const Id first = current->first;
-  const auto quick = [&](Cell& cell) { return kWrite ? quick_write(cell, me, before) : quick_read(cell, me, before, first); };
+  const auto quick = [&](Cell& cell) {
+    return kWrite ? quick_write(cell, me, before) : quick_read(cell, me, before, first);
+  };
   bool all = true;
   if (kBytes >= 4 && address % 4 == 0) {
     Cell* const cells = cell_of(address);
@@ -153,7 +165,8 @@ template <std::size_t kBytes, bool kWrite, bool kAligned>
   } else {
     all = false;
   }
-  if (!all) [[unlikely]] look_closely(address, kBytes, {kWrite, false}, site);
+  if (!all) [[unlikely]]
+    look_closely(address, kBytes, {kWrite, false}, site);
 }
 
 void access_range(const void* pointer, std::size_t bytes, bool write, const void* site) {
@@ -200,8 +213,10 @@ std::string describe_race(const Finding& race) {
   const char* const what = race.kind == Finding::write_after_write  ? "write after write: "
                            : race.kind == Finding::read_after_write ? "read after write: "
                                                                     : "write after read: ";
-  std::string text = what + who(race.other) + (race.kind == Finding::write_after_read ? " read" : " wrote") + " it";
-  if (race.kind == Finding::write_after_read && (race.other & (kLanes | kWarps | kBlocks)) != 0) text += ", others too";
+  std::string text =
+      what + who(race.other) + (race.kind == Finding::write_after_read ? " read" : " wrote") + " it";
+  if (race.kind == Finding::write_after_read && (race.other & (kLanes | kWarps | kBlocks)) != 0)
+    text += ", others too";
   return text + ", and nothing orders the two";
 }
 
@@ -227,17 +242,25 @@ void atomic_access(const void* pointer, Atomic kind, MemoryOrder order, const vo
 }  // namespace simt::checker
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the names are the compiler's.
-#define M40LLM_ACCESS(bytes)                                                                                       \
-  void __tsan_read##bytes(void* p);                                                                                \
-  void __tsan_read##bytes(void* p) { simt::checker::access<bytes, false, true>(p, __builtin_return_address(0)); }  \
-  void __tsan_write##bytes(void* p);                                                                               \
-  void __tsan_write##bytes(void* p) { simt::checker::access<bytes, true, true>(p, __builtin_return_address(0)); }
+#define M40LLM_ACCESS(bytes)                                                   \
+  void __tsan_read##bytes(void* p);                                            \
+  void __tsan_read##bytes(void* p) {                                           \
+    simt::checker::access<bytes, false, true>(p, __builtin_return_address(0)); \
+  }                                                                            \
+  void __tsan_write##bytes(void* p);                                           \
+  void __tsan_write##bytes(void* p) {                                          \
+    simt::checker::access<bytes, true, true>(p, __builtin_return_address(0));  \
+  }
 // The compiler knows such a type to be less aligned than it is large, and loads it in parts.
-#define M40LLM_UNALIGNED(bytes)                                                                                              \
-  void __tsan_unaligned_read##bytes(void* p);                                                                                \
-  void __tsan_unaligned_read##bytes(void* p) { simt::checker::access<bytes, false, false>(p, __builtin_return_address(0)); } \
-  void __tsan_unaligned_write##bytes(void* p);                                                                               \
-  void __tsan_unaligned_write##bytes(void* p) { simt::checker::access<bytes, true, false>(p, __builtin_return_address(0)); }
+#define M40LLM_UNALIGNED(bytes)                                                 \
+  void __tsan_unaligned_read##bytes(void* p);                                   \
+  void __tsan_unaligned_read##bytes(void* p) {                                  \
+    simt::checker::access<bytes, false, false>(p, __builtin_return_address(0)); \
+  }                                                                             \
+  void __tsan_unaligned_write##bytes(void* p);                                  \
+  void __tsan_unaligned_write##bytes(void* p) {                                 \
+    simt::checker::access<bytes, true, false>(p, __builtin_return_address(0));  \
+  }
 
 extern "C" {
 M40LLM_ACCESS(1)
@@ -251,9 +274,13 @@ M40LLM_UNALIGNED(8)
 M40LLM_UNALIGNED(16)
 
 void __tsan_read_range(void* p, std::size_t bytes);
-void __tsan_read_range(void* p, std::size_t bytes) { simt::checker::access_range(p, bytes, false, __builtin_return_address(0)); }
+void __tsan_read_range(void* p, std::size_t bytes) {
+  simt::checker::access_range(p, bytes, false, __builtin_return_address(0));
+}
 void __tsan_write_range(void* p, std::size_t bytes);
-void __tsan_write_range(void* p, std::size_t bytes) { simt::checker::access_range(p, bytes, true, __builtin_return_address(0)); }
+void __tsan_write_range(void* p, std::size_t bytes) {
+  simt::checker::access_range(p, bytes, true, __builtin_return_address(0));
+}
 void __tsan_func_entry(void*);
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit();

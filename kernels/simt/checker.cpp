@@ -15,7 +15,7 @@ namespace simt::checker {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kGuard = 256 * 1024;      // between buffers: costs address space only
+constexpr std::size_t kGuard = 256 * 1024;       // between buffers: costs address space only
 constexpr std::size_t kBlockArena = 256 * 1024;  // kSharedBytes, and guard zones for 800 pieces
 
 struct Piece {
@@ -31,8 +31,8 @@ struct Memory {
   std::vector<std::byte*> free_arenas;
 
   Memory() {
-    for (const auto& [address, bytes] :
-         {std::pair{kArena, kArenaBytes}, std::pair{kCells, kArenaBytes * 4}, std::pair{kByteCells, kArenaBytes * 16}}) {
+    for (const auto& [address, bytes] : {std::pair{kArena, kArenaBytes}, std::pair{kCells, kArenaBytes * 4},
+                                         std::pair{kByteCells, kArenaBytes * 16}}) {
       void* const wanted = reinterpret_cast<void*>(address);
       const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
       if (mmap(wanted, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != wanted) throw std::bad_alloc();
@@ -62,7 +62,8 @@ void fill_cells(std::uintptr_t address, std::size_t bytes, Id writer) {
   Cell* const cells = cell_of(address);
   for (std::size_t i = 0; i < bytes / 4; ++i) cells[i] = {writer, 0};
   if (bytes % 4 == 0) return;
-  for (std::size_t i = 0; i < 4; ++i) byte_cell_of(address + bytes / 4 * 4)[i] = {i < bytes % 4 ? writer : kNowhere, 0};
+  for (std::size_t i = 0; i < 4; ++i)
+    byte_cell_of(address + bytes / 4 * 4)[i] = {i < bytes % 4 ? writer : kNowhere, 0};
   cells[bytes / 4] = {kByBytes, 0};
 }
 
@@ -73,14 +74,19 @@ void change_id(Id& id, Id (*change)(Id, const void*), const void* context) {
   Id seen = load(id);
   for (;;) {
     if (seen <= kHost || seen >= kSplitting) return;
-    if (__atomic_compare_exchange_n(&id, &seen, change(seen, context), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
+    if (__atomic_compare_exchange_n(&id, &seen, change(seen, context), true, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED))
+      return;
   }
 }
 
-Report host_report(const char* name, Fault fault, const std::string& text) { return {fault, name, 0, 0, 0, "host", 0, text}; }
+Report host_report(const char* name, Fault fault, const std::string& text) {
+  return {fault, name, 0, 0, 0, "host", 0, text};
+}
 
 /// Whether [address, address + bytes) lies in one live buffer; reports if not.
-bool host_may(const char* name, Fault fault, std::uintptr_t address, std::size_t bytes, std::vector<Report>& reports) {
+bool host_may(const char* name, Fault fault, std::uintptr_t address, std::size_t bytes,
+              std::vector<Report>& reports) {
   {
     Memory& m = memory();
     const std::lock_guard lock(m.mutex);
@@ -102,7 +108,9 @@ bool never_written(std::uintptr_t address) {
 template <bool kWrite>
 bool host_access(const char* name, const void* at, std::size_t bytes, std::vector<Report>& reports) {
   const auto address = reinterpret_cast<std::uintptr_t>(at);
-  if (!host_may(name, kWrite ? Fault::out_of_bounds_write : Fault::out_of_bounds_read, address, bytes, reports)) return false;
+  if (!host_may(name, kWrite ? Fault::out_of_bounds_write : Fault::out_of_bounds_read, address, bytes,
+                reports))
+    return false;
   LaunchClock* const copy = begin_launch(name, 1, 1);
   const Actor actor{Id{copy->first_task} << kTaskShift, copy->before_id, copy, nullptr};
   std::size_t n_never = 0;
@@ -168,17 +176,21 @@ std::string describe(std::uintptr_t address) {
   Memory& m = memory();
   const std::lock_guard lock(m.mutex);
   const auto name = [](const Piece& piece) {
-    return "'" + piece.owner + "' (" + std::to_string(piece.bytes) + " bytes" + (piece.live ? "" : ", released") + ")";
+    return "'" + piece.owner + "' (" + std::to_string(piece.bytes) + " bytes" +
+           (piece.live ? "" : ", released") + ")";
   };
   const auto below = m.at_or_before(address);
   if (below != m.pieces.end() && address - below->first < below->second.bytes) {
     return "at byte " + std::to_string(address - below->first) + " of " + name(below->second);
   }
   const auto above = m.pieces.upper_bound(address);
-  const std::size_t behind = below == m.pieces.end() ? kArenaBytes : address - (below->first + below->second.bytes);
+  const std::size_t behind =
+      below == m.pieces.end() ? kArenaBytes : address - (below->first + below->second.bytes);
   const std::size_t ahead = above == m.pieces.end() ? kArenaBytes : above->first - address;
-  if (behind <= ahead && behind != kArenaBytes) return std::to_string(behind) + " bytes behind the end of " + name(below->second);
-  if (ahead != kArenaBytes) return std::to_string(ahead) + " bytes before the start of " + name(above->second);
+  if (behind <= ahead && behind != kArenaBytes)
+    return std::to_string(behind) + " bytes behind the end of " + name(below->second);
+  if (ahead != kArenaBytes)
+    return std::to_string(ahead) + " bytes before the start of " + name(above->second);
   return "of device memory that nobody holds";
 }
 

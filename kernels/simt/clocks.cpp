@@ -19,9 +19,9 @@ struct Time {
   std::uint32_t next_task = 1;
   std::uint32_t task_limit = kMaxTask / 2;
   unsigned n_running = 0;
-  std::map<std::uint32_t, std::unique_ptr<LaunchClock>> launches;               // by first task
+  std::map<std::uint32_t, std::unique_ptr<LaunchClock>> launches;              // by first task
   std::vector<std::deque<std::pair<std::uint64_t, std::uint32_t>>> of_stream;  // turn, first task
-  std::unordered_map<std::uintptr_t, Clock> words;                              // what was released at each
+  std::unordered_map<std::uintptr_t, Clock> words;                             // what was released at each
   std::set<BlockClock*> blocks;
 };
 
@@ -46,8 +46,9 @@ LaunchClock* find_launch(Time& t, std::uint32_t task) {
 }
 
 const Known* find_block(const Clock& clock, std::uint32_t task) {
-  const auto at = std::lower_bound(clock.begin(), clock.end(), task,
-                                   [](const auto& entry, std::uint32_t wanted) { return entry.first < wanted; });
+  const auto at =
+      std::lower_bound(clock.begin(), clock.end(), task,
+                       [](const auto& entry, std::uint32_t wanted) { return entry.first < wanted; });
   return at != clock.end() && at->first == task ? &at->second : nullptr;
 }
 
@@ -158,7 +159,8 @@ void Known::join(const Known& other) {
     return;
   }
   for (const Part& part : other.parts) {
-    const auto same = std::ranges::find_if(parts, [&](const Part& p) { return p.warp == part.warp && p.lane == part.lane; });
+    const auto same = std::ranges::find_if(
+        parts, [&](const Part& p) { return p.warp == part.warp && p.lane == part.lane; });
     if (same == parts.end()) {
       parts.push_back(part);
     } else {
@@ -236,8 +238,9 @@ LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint3
   for (unsigned s = 0; s < t.n_streams; ++s) {
     if (s == stream.number) continue;
     const auto& launches = t.of_stream[s];
-    const auto unordered = std::upper_bound(launches.begin(), launches.end(), launch->before[s],
-                                            [](std::uint64_t turn, const auto& entry) { return turn < entry.first; });
+    const auto unordered =
+        std::upper_bound(launches.begin(), launches.end(), launch->before[s],
+                         [](std::uint64_t turn, const auto& entry) { return turn < entry.first; });
     if (unordered != launches.end()) first_unordered = std::min(first_unordered, unordered->second);
   }
   launch->before_id = Id{first_unordered} << kTaskShift;
@@ -361,7 +364,8 @@ bool ordered(Id id, const Actor& actor) {
   if (id < actor.before) return true;
   // Readers of several blocks: the last is kept. Without any release in the launch nothing can order the others either.
   const bool same_launch = actor.launch->holds(task_of(id));
-  if ((id & kBlocks) != 0 && same_launch && !actor.launch->released.load(std::memory_order_relaxed)) return false;
+  if ((id & kBlocks) != 0 && same_launch && !actor.launch->released.load(std::memory_order_relaxed))
+    return false;
   if (((id ^ actor.me) & kTask) == 0) {
     if (actor.lane == nullptr) return true;
     if (barrier_of(id) != barrier_of(actor.me)) return barrier_of(id) < barrier_of(actor.me);
@@ -428,7 +432,8 @@ void release(const Actor& actor, std::uintptr_t address, bool keeps) {
   Known self{clock.barrier, {}};
   const BlockClock::WarpClock& w = clock.warps[warp];
   for (std::uint32_t met = w.partners[lane_of(actor.me)] | actor.lane->bit(); met != 0; met &= met - 1) {
-    self.parts.push_back({warp, static_cast<std::uint32_t>(std::countr_zero(met)), w.ordered, warp_epoch_of(actor.me)});
+    self.parts.push_back(
+        {warp, static_cast<std::uint32_t>(std::countr_zero(met)), w.ordered, warp_epoch_of(actor.me)});
   }
   join_clocks(published, {{clock.task, self}}, before);
   Clock& word = t.words[address];

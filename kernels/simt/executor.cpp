@@ -9,9 +9,7 @@
 #include <new>
 
 #include "kernels/simt/checker.hpp"
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "kernels/simt/tsan.hpp"
 
 namespace simt {
 namespace {
@@ -28,11 +26,11 @@ void run_threads() {
     Worker& worker = *block.worker;
     const Launch& launch = *worker.progress->launch;
     if (lane.fiber == nullptr) std::abort();
+    tsan::acquire(worker.progress);
+    tsan::acquire(&block);
     launch.call(launch.function, launch.params);
-#if defined(__SANITIZE_THREAD__)
-    __tsan_release(worker.progress);
-    __tsan_release(&block);
-#endif
+    tsan::release(worker.progress);
+    tsan::release(&block);
     Fiber* const mine = lane.fiber;
     lane.fiber = nullptr;
     lane.wait = Wait::exited;
@@ -154,6 +152,7 @@ Block* Worker::start_block() {
     checker::block_begins(block, progress->clock);
     checker::shared_allocated(block, block.arena, launch.shared_bytes);
   }
+  tsan::release(&block);
   return &block;
 }
 
@@ -220,9 +219,11 @@ bool Worker::poll(Block& block) {
   for (Warp& warp : block.warps) {
     for (std::uint32_t rest = warp.spinning; rest != 0; rest &= rest - 1) {
       Lane& lane = warp.lanes[std::countr_zero(rest)];
+      tsan::acquire(&lane);
       current = &lane;         // whoever acquires is the lane
       block.polled = nullptr;  // asking is not the lane's own loop
       if (!lane.spin_done(lane.spin_closure)) continue;
+      tsan::release(&lane);
       warp.spinning &= ~lane.bit();
       --block.n_spinning;
       block.make_runnable(warp, lane.bit());
@@ -244,6 +245,7 @@ bool Worker::everybody_idle(std::uint64_t steps) const {
 void Worker::run_blocks(Progress& shared_progress) {
   progress = &shared_progress;
   const Launch& launch = *progress->launch;
+  tsan::acquire(progress);
   if (main == nullptr) main = std::make_unique<Fiber>();
   auto still_since = std::chrono::steady_clock::time_point::max();
   for (;;) {
@@ -346,6 +348,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
     workers_[i]->idle_at.store(kNoneLeft - 1);
   }
   progress_ = &progress;
+  tsan::release(&progress);
   if (n > 1) {
     n_busy_.store(n - 1);
     call_.store((call_.load() / kCalls + 1) * kCalls + n);
@@ -353,9 +356,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
   }
   workers_[0]->run_blocks(progress);
   for (unsigned left = n > 1 ? n_busy_.load() : 0; left != 0; left = n_busy_.load()) n_busy_.wait(left);
-#if defined(__SANITIZE_THREAD__)
-  __tsan_acquire(&progress);
-#endif
+  tsan::acquire(&progress);
   if constexpr (kChecked) checker::launch_ends(progress.clock);
   return std::move(progress.reports);
 }

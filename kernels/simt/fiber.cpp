@@ -104,6 +104,7 @@ void FiberPool::grow() {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   slabs_.push_back({memory, bytes});
+  free_.reserve(fibers_.size() + kSlab);  // so that give() never allocates
   for (std::size_t i = 0; i < kSlab; ++i) {
     std::byte* low = static_cast<std::byte*>(memory) + i * pitch;
     if (mprotect(low, kPage, PROT_NONE) != 0) throw std::bad_alloc();

@@ -4,9 +4,7 @@
 
 #include "kernels/simt/checker.hpp"
 #include "kernels/simt/executor.hpp"
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "kernels/simt/tsan.hpp"
 
 namespace simt {
 
@@ -139,18 +137,13 @@ void Block::try_barrier() {
   }
   n_at_barrier = 0;
   if constexpr (kChecked) checker::barrier_passed(*this);
-#if defined(__SANITIZE_THREAD__)
-  __tsan_acquire(this);
-#endif
 }
 
 void barrier() {
   const void* const site = __builtin_return_address(0);
   Lane& lane = *current;
   Block& block = *lane.block;
-#if defined(__SANITIZE_THREAD__)
-  __tsan_release(&block);
-#endif
+  tsan::release(&block);
   lane.wait = Wait::barrier;
   lane.site = site;
   lane.warp->at_barrier |= lane.bit();
@@ -158,9 +151,7 @@ void barrier() {
   block.barrier_mixed |= site != block.barrier_site;
   block.try_barrier();
   suspend();  // also the last to come takes its turn again: the order decides who goes first
-#if defined(__SANITIZE_THREAD__)
-  __tsan_acquire(&block);
-#endif
+  tsan::acquire(&block);
 }
 
 std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t in, std::uint32_t argument) {
@@ -185,7 +176,9 @@ std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t 
   warp.in[index] = in;
   warp.argument[index] = argument;
   c->arrived |= lane.bit();
+  if (kind == CollectiveKind::sync) tsan::release(&warp);
   if (c->arrived == mask) {
+    if (kind == CollectiveKind::sync) tsan::acquire(&warp);
     complete(warp, *c, site);
     c->mask = 0;
     lane.block->make_runnable(warp, mask & ~lane.bit());
@@ -194,6 +187,7 @@ std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t 
   lane.wait = Wait::collective;
   lane.site = site;
   suspend();
+  if (kind == CollectiveKind::sync) tsan::acquire(&warp);
   return warp.out[index];
 }
 
@@ -208,19 +202,24 @@ void spin(bool (*done)(const void* closure), const void* closure) {
   ++lane.block->n_spinning;
   // Maxwell has one program counter a warp: while a lane spins, the others of its warp do not run.
   lane.block->ready_warps &= ~(1u << lane.warp->index);
+  tsan::release(&lane);
   suspend();
+  tsan::acquire(&lane);
 }
 
 std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
   Block& block = *current->block;
   for (const SharedSite& known : block.shared_sites) {
-    if (known.site == name) return known.address;
+    if (known.site == name) {
+      tsan::acquire(known.address);
+      return known.address;
+    }
   }
   const std::size_t at = (block.arena_used + alignment - 1) / alignment * alignment;
   if (at + bytes > kSharedBytes) {
     report(Fault::resources, __builtin_return_address(0),
            std::to_string(at + bytes) + " bytes of shared memory; a block has " + std::to_string(kSharedBytes));
-    throw std::bad_alloc();  // unreachable: report() of `resources` does not return
+    give_up();
   }
   block.arena_used = at + bytes;
   std::byte* address = block.arena + at;
@@ -229,6 +228,7 @@ std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
     checker::shared_allocated(block, address, bytes);
   }
   std::memset(address, 0xff, bytes);  // what no kernel may rely on
+  tsan::release(address);
   block.shared_sites.push_back({name, address});
   return address;
 }
@@ -248,8 +248,7 @@ void report(Fault fault, const void* site, const std::string& text) {
           {fault, progress.launch->kernel, lane.block->x, lane.block->y, lane.thread, place.file, place.line, text});
     }
   }
-  // A running lane that cannot go on gives up its block; of one that waits (wait is set) the worker does.
-  if (fault == Fault::resources || fault == Fault::endless_spin) give_up();
+  tsan::release(&progress);
 }
 
 void give_up() {
@@ -274,7 +273,9 @@ void count_poll(const void* address, const void* site) {
     block.polled = address;
     block.n_polls = 0;
   }
-  if (++block.n_polls > kPollLimit) report(Fault::endless_spin, site, "a loop of loads; spin_until() is the way to wait");
+  if (++block.n_polls <= kPollLimit) return;
+  report(Fault::endless_spin, site, "a loop of loads; spin_until() is the way to wait");
+  give_up();
 }
 }  // namespace
 
@@ -291,7 +292,9 @@ unsigned atomic_max(unsigned* address, unsigned value) {
 }
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
   if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release, __builtin_return_address(0));
+  tsan::release(address);
   const unsigned old = __atomic_fetch_add(address, value, __ATOMIC_ACQ_REL);
+  tsan::acquire(address);
   if constexpr (kChecked) {
     checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::acquire, __builtin_return_address(0));
   }
@@ -299,6 +302,7 @@ unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
 }
 void store_release(unsigned* address, unsigned value) {
   if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release, __builtin_return_address(0));
+  tsan::release(address);
   __atomic_store_n(address, value, __ATOMIC_RELEASE);
 }
 void store_relaxed(unsigned* address, unsigned value) {
@@ -308,6 +312,7 @@ void store_relaxed(unsigned* address, unsigned value) {
 unsigned load_acquire(const unsigned* address) {
   count_poll(address, __builtin_return_address(0));
   const unsigned value = __atomic_load_n(address, __ATOMIC_ACQUIRE);
+  tsan::acquire(address);
   if constexpr (kChecked) {
     checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::acquire, __builtin_return_address(0));
   }

@@ -35,13 +35,19 @@ inline constexpr Id kAtomic = Id{1} << 22;
 inline constexpr Id kLanes = Id{1} << 5;
 
 constexpr std::uint32_t task_of(Id id) { return static_cast<std::uint32_t>(id >> kTaskShift); }
-constexpr std::uint32_t barrier_of(Id id) { return static_cast<std::uint32_t>(id >> kBarrierShift) & kMaxBarrier; }
+constexpr std::uint32_t barrier_of(Id id) {
+  return static_cast<std::uint32_t>(id >> kBarrierShift) & kMaxBarrier;
+}
 constexpr std::uint32_t warp_of(Id id) { return static_cast<std::uint32_t>(id >> kWarpShift) & 31; }
-constexpr std::uint32_t warp_epoch_of(Id id) { return static_cast<std::uint32_t>(id >> kWarpEpochShift) & kMaxWarpEpoch; }
+constexpr std::uint32_t warp_epoch_of(Id id) {
+  return static_cast<std::uint32_t>(id >> kWarpEpochShift) & kMaxWarpEpoch;
+}
 constexpr std::uint32_t lane_of(Id id) { return static_cast<std::uint32_t>(id) & 31; }
 constexpr std::uint32_t thread_of(Id id) { return warp_of(id) * 32 + lane_of(id); }
-constexpr Id make_id(std::uint32_t task, std::uint32_t barrier, std::uint32_t warp, std::uint32_t warp_epoch, std::uint32_t lane) {
-  return Id{task} << kTaskShift | Id{barrier} << kBarrierShift | Id{warp} << kWarpShift | Id{warp_epoch} << kWarpEpochShift | lane;
+constexpr Id make_id(std::uint32_t task, std::uint32_t barrier, std::uint32_t warp, std::uint32_t warp_epoch,
+                     std::uint32_t lane) {
+  return Id{task} << kTaskShift | Id{barrier} << kBarrierShift | Id{warp} << kWarpShift |
+         Id{warp_epoch} << kWarpEpochShift | lane;
 }
 
 // Marks in place of a writer. A reader of 0 is nobody.
@@ -62,7 +68,9 @@ inline constexpr std::size_t kArenaBytes = std::size_t{1} << 40;
 inline constexpr std::uintptr_t kCells = 0x1100'0000'0000;
 inline constexpr std::uintptr_t kByteCells = 0x2000'0000'0000;
 
-inline Cell* cell_of(std::uintptr_t address) { return reinterpret_cast<Cell*>(kCells + (address - kArena) / 4 * sizeof(Cell)); }
+inline Cell* cell_of(std::uintptr_t address) {
+  return reinterpret_cast<Cell*>(kCells + (address - kArena) / 4 * sizeof(Cell));
+}
 inline Cell* byte_cell_of(std::uintptr_t address) {
   return reinterpret_cast<Cell*>(kByteCells + (address - kArena) * sizeof(Cell));
 }

@@ -28,7 +28,8 @@ extern "C" __global__ void read_shared_out_of_bounds(FaultParams p) {
   next[threadIdx.x] = 2.f;
   __syncthreads();
   const float* const first = s;
-  p.out[thread_of_grid()] = first[static_cast<int>(threadIdx.x) + p.plant];  // fault: read_shared_out_of_bounds
+  p.out[thread_of_grid()] =
+      first[static_cast<int>(threadIdx.x) + p.plant];  // fault: read_shared_out_of_bounds
 }
 
 extern "C" __global__ void write_out_of_bounds(FaultParams p) {
@@ -84,14 +85,14 @@ extern "C" __global__ void race_between_blocks(FaultParams p) {
 
 // All blocks read; one then writes.
 extern "C" __global__ void write_after_read_of_blocks(FaultParams p) {
-  p.out[thread_of_grid()] = p.data[threadIdx.x];  // fault: write_after_read_of_blocks
+  p.out[thread_of_grid()] = p.data[threadIdx.x];                   // fault: write_after_read_of_blocks
   if (p.plant == 1 && blockIdx.x == 1) p.data[threadIdx.x] = 1.f;  // fault: write_after_read_of_blocks
 }
 
 extern "C" __global__ void race_of_halfs(FaultParams p) {
   const unsigned i = p.plant == 0 ? threadIdx.x : threadIdx.x / 2 * 2;
-  const half old = p.halfs[i];                                                                     // fault: race_of_halfs
-  p.halfs[i] = {static_cast<unsigned short>(old.bits + 1)};                                        // fault: race_of_halfs
+  const half old = p.halfs[i];                               // fault: race_of_halfs
+  p.halfs[i] = {static_cast<unsigned short>(old.bits + 1)};  // fault: race_of_halfs
 }
 
 extern "C" __global__ void atomic_and_plain(FaultParams p) {

@@ -74,8 +74,11 @@ class FaultBench {
     stream->fill(words.data(), 0, words.bytes());
     stream->fill(halfs.data(), 0, halfs.bytes());
   }
-  FaultParams params(int plant) const { return {plant, out.data(), in.data(), data.data(), words.data(), halfs.data()}; }
-  void launch(const char* name, void (*kernel)(FaultParams), const LaunchConfig& config, const FaultParams& p) {
+  FaultParams params(int plant) const {
+    return {plant, out.data(), in.data(), data.data(), words.data(), halfs.data()};
+  }
+  void launch(const char* name, void (*kernel)(FaultParams), const LaunchConfig& config,
+              const FaultParams& p) {
     stream->launch(Kernel<FaultParams>{name, kernel}, config, p);
   }
   /// What the device reports on all since the last call.

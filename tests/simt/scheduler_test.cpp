@@ -19,9 +19,10 @@ struct Way {
   std::uint64_t seed;
 };
 
-const Way kWays[] = {{SimtOrder::ascending, 1, 0}, {SimtOrder::descending, 1, 0}, {SimtOrder::ascending, 2, 0},
-                     {SimtOrder::descending, 4, 0}, {SimtOrder::random, 1, 1},    {SimtOrder::random, 2, 2},
-                     {SimtOrder::random, 3, 3},     {SimtOrder::random, 4, 4}};
+const Way kWays[] = {{SimtOrder::ascending, 1, 0}, {SimtOrder::descending, 1, 0},
+                     {SimtOrder::ascending, 2, 0}, {SimtOrder::descending, 4, 0},
+                     {SimtOrder::random, 1, 1},    {SimtOrder::random, 2, 2},
+                     {SimtOrder::random, 3, 3},    {SimtOrder::random, 4, 4}};
 
 class SimtScheduler : public testing::TestWithParam<Way> {
  protected:
@@ -36,13 +37,15 @@ class SimtScheduler : public testing::TestWithParam<Way> {
 
 TEST_P(SimtScheduler, CollectivesComputeWhatTheyStandFor) {
   std::vector<float> in(64);
-  for (std::size_t i = 0; i < 64; ++i) in[i] = (i % 3 == 0 ? -1.f : 1.f) * (0.1f + 1.7f * static_cast<float>(i * i % 31));
+  for (std::size_t i = 0; i < 64; ++i)
+    in[i] = (i % 3 == 0 ? -1.f : 1.f) * (0.1f + 1.7f * static_cast<float>(i * i % 31));
   bench.in.upload(*bench.stream, in);
   bench.launch("collectives", collectives, {{3}, 64}, bench.params(0));
   const std::vector<float> got = out(3 * 64 * 8);
   float sums[2];
   for (std::size_t warp = 0; warp < 2; ++warp) {
-    std::vector<float> t(in.begin() + 32 * static_cast<std::ptrdiff_t>(warp), in.begin() + 32 * static_cast<std::ptrdiff_t>(warp + 1));
+    std::vector<float> t(in.begin() + 32 * static_cast<std::ptrdiff_t>(warp),
+                         in.begin() + 32 * static_cast<std::ptrdiff_t>(warp + 1));
     for (std::size_t offset = 16; offset != 0; offset /= 2) {
       for (std::size_t i = 0; i < offset; ++i) t[i] += t[i + offset];
     }
@@ -125,6 +128,23 @@ TEST(SimtStreams, RunBesideEachOtherAndWaitForEvents) {
   EXPECT_EQ(bench.data.download(*bench.stream)[0], 4.f);
 }
 
+TEST(SimtStreams, AWaitIsForTheRecordingAtItsCall) {
+  FaultBench bench(SimtOrder::ascending, 1);
+  const auto other = bench.device->create_stream();
+  const auto event = bench.device->create_event();
+  bench.stream->synchronize();
+  const Kernel<FaultParams> kernel{"add_one", add_one};
+  for (int i = 0; i < 200; ++i) {  // one event, recorded anew long before the streams get there
+    bench.stream->launch(kernel, {{1}, 64}, bench.params(0));
+    bench.stream->record(*event);
+    other->wait(*event);
+    other->launch(kernel, {{1}, 64}, bench.params(0));
+    other->record(*event);
+    bench.stream->wait(*event);
+  }
+  EXPECT_THAT(bench.data.download(*bench.stream), testing::Each(400.f));
+}
+
 TEST(SimtStreams, EventsTakeTimes) {
   FaultBench bench;
   const auto first = bench.device->create_event();
@@ -142,7 +162,8 @@ TEST(SimtLimits, LaunchesOverThoseOfSm52AreRefused) {
     try {
       bench.launch("add_one", add_one, config, bench.params(0));
     } catch (const KernelFault& fault) {
-      return fault.reports.front().fault == simt::Fault::resources && fault.reports.front().kernel == "add_one";
+      return fault.reports.front().fault == simt::Fault::resources &&
+             fault.reports.front().kernel == "add_one";
     }
     return false;
   };

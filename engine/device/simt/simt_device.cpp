@@ -7,6 +7,7 @@
 #include <deque>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "kernels/simt/checker.hpp"
@@ -15,7 +16,7 @@
 namespace m40llm {
 namespace {
 
-constexpr unsigned kSms = 24;           // of an M40: what a resident grid may count on
+constexpr unsigned kSms = 24;  // of an M40: what a resident grid may count on
 constexpr unsigned kThreadsPerSm = 2048;
 constexpr unsigned kBlocksPerSm = 32;
 constexpr unsigned kSharedPerSm = 96 * 1024;
@@ -38,28 +39,16 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-class SimtEvent final : public Event {
+/// One recording of an event. Who waits, waits for the recording that was the last when it was told to: the event may be recorded anew
+/// before the streams have come that far.
+class Recording {
  public:
-  void synchronize() override {
-    const simt::checker::Times passed = wait();
-    if constexpr (simt::kChecked) simt::checker::host_waited(passed);
-  }
-  double elapsed_us(const Event& earlier) const override {
-    wait();
-    const auto& other = dynamic_cast<const SimtEvent&>(earlier);
-    other.wait();
-    return std::chrono::duration<double, std::micro>(time_ - other.time_).count();
-  }
-  void pending() {
-    const std::lock_guard lock(mutex_);
-    passed_ = false;
-  }
-  /// `times`: what comes before the event; empty but in the checked build.
+  /// `times`: what comes before it; empty but in the checked build.
   void pass(const simt::checker::Times& times) {
     const std::lock_guard lock(mutex_);
     passed_ = true;
     times_ = times;
-    time_ = std::chrono::steady_clock::now();
+    at_ = std::chrono::steady_clock::now();
     changed_.notify_all();
   }
   simt::checker::Times wait() const {
@@ -67,13 +56,32 @@ class SimtEvent final : public Event {
     changed_.wait(lock, [&] { return passed_; });
     return times_;
   }
+  std::chrono::steady_clock::time_point at() const {
+    wait();
+    return at_;
+  }
 
  private:
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  bool passed_ = true;  // an event nobody recorded holds nobody up
-  std::chrono::steady_clock::time_point time_;
+  bool passed_ = false;
+  std::chrono::steady_clock::time_point at_;
   simt::checker::Times times_;
+};
+
+class SimtEvent final : public Event {
+ public:
+  SimtEvent() { last->pass({}); }  // an event nobody recorded holds nobody up
+  void synchronize() override {
+    const simt::checker::Times passed = last->wait();
+    if constexpr (simt::kChecked) simt::checker::host_waited(passed);
+  }
+  double elapsed_us(const Event& earlier) const override {
+    const auto& other = dynamic_cast<const SimtEvent&>(earlier);
+    return std::chrono::duration<double, std::micro>(last->at() - other.last->at()).count();
+  }
+
+  std::shared_ptr<Recording> last = std::make_shared<Recording>();
 };
 
 simt::Order order_of(const DeviceOptions& options) {
@@ -87,7 +95,8 @@ simt::Order order_of(const DeviceOptions& options) {
 
 class SimtDevice final : public Device {
  public:
-  SimtDevice(const DeviceOptions& options, unsigned n_workers) : order_(order_of(options)), n_workers_(n_workers) {
+  SimtDevice(const DeviceOptions& options, unsigned n_workers)
+      : order_(order_of(options)), n_workers_(n_workers) {
     info_.kind = DeviceKind::simt;
     info_.name = "SIMT device on " + cpu_name();
     info_.arch = "simt";
@@ -117,7 +126,8 @@ class SimtDevice final : public Device {
       if (bytes < (std::size_t{1} << 46)) memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
       if (memory != nullptr) std::memset(memory, 0xff, bytes);  // NaN: what nobody wrote shows
     }
-    if (memory == nullptr) throw Error("SIMT device: no memory for " + std::to_string(bytes) + " bytes of '" + owner + "'");
+    if (memory == nullptr)
+      throw Error("SIMT device: no memory for " + std::to_string(bytes) + " bytes of '" + owner + "'");
     return memory;
   }
   void release_raw(void* pointer) noexcept override {
@@ -156,7 +166,8 @@ class SimtStream final : public Stream {
       std::memcpy(device, from, bytes);
     };
     if (bytes <= kCopiedAtCall) {
-      std::vector<std::byte> copy(static_cast<const std::byte*>(host), static_cast<const std::byte*>(host) + bytes);
+      std::vector<std::byte> copy(static_cast<const std::byte*>(host),
+                                  static_cast<const std::byte*>(host) + bytes);
       push([write, copy = std::move(copy)](simt::Executor&) { write(copy.data()); });
     } else {
       push([write, host](simt::Executor&) { write(host); });
@@ -180,13 +191,14 @@ class SimtStream final : public Stream {
     });
   }
   void record(Event& event) override {
-    auto& mine = dynamic_cast<SimtEvent&>(event);
-    mine.pending();
-    push([this, &mine](simt::Executor&) { mine.pass(times_so_far()); });
+    const auto recording = std::make_shared<Recording>();
+    dynamic_cast<SimtEvent&>(event).last = recording;
+    push([this, recording](simt::Executor&) { recording->pass(times_so_far()); });
   }
   void wait(const Event& event) override {
-    const auto& other = dynamic_cast<const SimtEvent&>(event);
-    push([this, &other](simt::Executor&) { comes_after(other.wait()); });
+    push([this, recording = dynamic_cast<const SimtEvent&>(event).last](simt::Executor&) {
+      comes_after(recording->wait());
+    });
   }
   void synchronize() override {
     device_.count_synchronization();
@@ -199,10 +211,12 @@ class SimtStream final : public Stream {
     throw KernelFault(std::move(found));
   }
 
-  void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params, std::size_t bytes) override {
+  void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params,
+                     std::size_t bytes) override {
     check(kernel, config);
     device_.count_launch();
-    std::vector<std::byte> copy(static_cast<const std::byte*>(params), static_cast<const std::byte*>(params) + bytes);
+    std::vector<std::byte> copy(static_cast<const std::byte*>(params),
+                                static_cast<const std::byte*>(params) + bytes);
     KernelRef called = kernel;
     called.function = substituted(kernel);
     push([this, called, config, copy = std::move(copy)](simt::Executor& executor) {
@@ -244,7 +258,8 @@ class SimtStream final : public Stream {
     if (config.shared_bytes != 0) per_sm = std::min(per_sm, kSharedPerSm / config.shared_bytes);
     const unsigned blocks = config.grid.x * config.grid.y;
     if (blocks > per_sm * kSms) {
-      refuse(std::to_string(blocks) + " resident blocks; at most " + std::to_string(per_sm * kSms) + " fit at once");
+      refuse(std::to_string(blocks) + " resident blocks; at most " + std::to_string(per_sm * kSms) +
+             " fit at once");
     }
   }
 
@@ -306,7 +321,9 @@ class SimtStream final : public Stream {
   std::thread thread_;  // last: it uses all of the above
 };
 
-std::unique_ptr<Stream> SimtDevice::create_stream() { return std::make_unique<SimtStream>(*this, order_, n_workers_); }
+std::unique_ptr<Stream> SimtDevice::create_stream() {
+  return std::make_unique<SimtStream>(*this, order_, n_workers_);
+}
 
 }  // namespace
 
