@@ -74,24 +74,29 @@ class Decoder {
         stream_(device.create_stream()),
         model_(device, *stream_, file_, n_positions()) {
     if (static_cast<std::size_t>(model_.hparams().n_vocab) != tokenizer_.size()) {
-      throw Error(options.model + ": the tokenizer has " + std::to_string(tokenizer_.size()) + " tokens, token_embd.weight " +
-                  std::to_string(model_.hparams().n_vocab) + " rows; expected the same");
+      throw Error(options.model + ": the tokenizer has " + std::to_string(tokenizer_.size()) +
+                  " tokens, token_embd.weight " + std::to_string(model_.hparams().n_vocab) +
+                  " rows; expected the same");
     }
   }
 
   const gguf::File& file() const { return file_; }
-  /// Throws Error if the prompt is no text, or if it, the tokens to generate and the oracle's do not fit the context.
+  /// Throws Error if the prompt is no text, or if it, the tokens to generate and the oracle's do not fit the
+  /// context.
   std::vector<int> encode(const std::string& prompt, const OraclePrompt* oracle) const {
-    const std::string which = "prompt '" + prompt.substr(0, kPromptShown) + (prompt.size() > kPromptShown ? "...': " : "': ");
+    const std::string which =
+        "prompt '" + prompt.substr(0, kPromptShown) + (prompt.size() > kPromptShown ? "...': " : "': ");
     for (std::size_t at = 0; at < prompt.size();) {
       const std::size_t length = utf8::sequence_length(std::string_view(prompt).substr(at));
-      if (length == 0) throw Error("a prompt is not UTF-8 at its byte " + std::to_string(at) + ": expected text in UTF-8");
+      if (length == 0)
+        throw Error("a prompt is not UTF-8 at its byte " + std::to_string(at) + ": expected text in UTF-8");
       at += length;
     }
     std::vector<int> tokens = tokenizer_.encode(prompt);
     try {
       check_room(tokens, options_.n_tokens, model_.n_positions());
-      if (oracle != nullptr) check_room(oracle->prompt_tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
+      if (oracle != nullptr)
+        check_room(oracle->prompt_tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
     } catch (const Error& error) {
       throw Error(which + error.what());
     }
@@ -119,7 +124,8 @@ class Decoder {
       logits = model_.logits().download(*stream_);
       result.logits_hashes.push_back(hash_of(std::as_bytes(std::span(logits))));
       const bool judged = oracle != nullptr && fed < oracle->steps.size();  // it may have stopped before
-      if (follows_oracle && judged && !in_prompt) follows_oracle = oracle->tokens[fed - prompt.size()] == step.token;
+      if (follows_oracle && judged && !in_prompt)
+        follows_oracle = oracle->tokens[fed - prompt.size()] == step.token;
       if (follows_oracle && judged) comparison.add(oracle->steps[fed], logits, kOracleLimit);
       if (++fed >= prompt.size()) {
         result.tokens.push_back(step.next);
@@ -127,9 +133,12 @@ class Decoder {
       }
       return !interrupted();
     };
-    decode_greedy(device_, *stream_, model_, prompt, options_.n_tokens, [&](int token) { return ends(token, result); }, on_step);
+    decode_greedy(
+        device_, *stream_, model_, prompt, options_.n_tokens, [&](int token) { return ends(token, result); },
+        on_step);
     if (interrupted()) result.stopped = "interrupted";
-    if (oracle != nullptr && !interrupted()) result.oracle = follows_oracle ? last_step(comparison, *oracle, fed) : forced(*oracle);
+    if (oracle != nullptr && !interrupted())
+      result.oracle = follows_oracle ? last_step(comparison, *oracle, fed) : forced(*oracle);
     return result;
   }
 
@@ -137,7 +146,8 @@ class Decoder {
   int n_positions() const {
     const int all = read_hparams(file_).n_context;
     if (options_.n_context > all) {
-      throw Error("--context " + std::to_string(options_.n_context) + ": the model's context has " + std::to_string(all));
+      throw Error("--context " + std::to_string(options_.n_context) + ": the model's context has " +
+                  std::to_string(all));
     }
     return options_.n_context > 0 ? options_.n_context : std::min(all, 2048);
   }
@@ -198,13 +208,19 @@ Json oracle_json(const std::optional<OracleComparison>& c) {
           {"passed", c->passed(kOracleLimit)}};
 }
 
-Json record(const Device& device, const gguf::File& file, const std::string& prompt, const std::string& text, const Result& r) {
+Json record(const Device& device, const gguf::File& file, const std::string& prompt, const std::string& text,
+            const Result& r) {
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
-  const auto mean = [&](std::uint64_t sum) { return r.decode_us.empty() ? 0.0 : static_cast<double>(sum) / static_cast<double>(r.decode_us.size()); };
+  const auto mean = [&](std::uint64_t sum) {
+    return r.decode_us.empty() ? 0.0 : static_cast<double>(sum) / static_cast<double>(r.decode_us.size());
+  };
   return {{"kind", "decode"},
           {"way", "launches"},
-          {"model", {{"file", file.path().filename().string()}, {"bytes", file.bytes().size()}, {"xxh3", hex(hash_of(file.bytes()))}}},
+          {"model",
+           {{"file", file.path().filename().string()},
+            {"bytes", file.bytes().size()},
+            {"xxh3", hex(hash_of(file.bytes()))}}},
           {"prompt", prompt},
           {"text", text},
           {"stopped", r.stopped},
@@ -234,29 +250,42 @@ struct HashComparison {
 
   void add(const Json& mine, const std::vector<Json>& recorded) {
     for (const Json& other : recorded) {
-      if (other["kind"] != "decode" || other["model"] != mine["model"] || other["prompt_tokens"] != mine["prompt_tokens"]) continue;
+      if (other["kind"] != "decode" || other["model"]["xxh3"] != mine["model"]["xxh3"] ||
+          other["prompt_tokens"] != mine["prompt_tokens"])
+        continue;
       const std::size_t n = std::min(other["logits_hash"].size(), mine["logits_hash"].size());
       if (other["source_hash"] != mine["source_hash"]) {
         stale += n;
         continue;
       }
-      for (std::size_t i = 0; i < n; ++i) ++(other["logits_hash"][i] == mine["logits_hash"][i] ? equal : different);
+      for (std::size_t i = 0; i < n; ++i)
+        ++(other["logits_hash"][i] == mine["logits_hash"][i] ? equal : different);
     }
   }
 };
 
 int run(const std::vector<std::string>& command) {
   Options options;
-  CLI::App app("Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.", kProgram);
+  CLI::App app(
+      "Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.",
+      kProgram);
   app.add_option("--model", options.model, "GGUF file; needed")->type_name("FILE");
-  app.add_option("--prompt", options.prompts, "text to continue; repeatable")->type_name("TEXT")->allow_extra_args(false);
-  app.add_option("--tokens", options.n_tokens, "tokens to generate at most")->type_name("N")->check(CLI::Range(1, 1 << 22))->capture_default_str();
-  app.add_option("--context", options.n_context, "positions to make room for (default: the model's, at most 2048)")
+  app.add_option("--prompt", options.prompts, "text to continue; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  app.add_option("--tokens", options.n_tokens, "tokens to generate at most")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 22))
+      ->capture_default_str();
+  app.add_option("--context", options.n_context,
+                 "positions to make room for (default: the model's, at most 2048)")
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 22));
-  app.add_option("--oracle", options.oracle, "judge the logits of the prompts in this file against an independent implementation's")
+  app.add_option("--oracle", options.oracle,
+                 "judge the logits of the prompts in this file against an independent implementation's")
       ->type_name("FILE");
-  app.add_option("--against", options.against, "records of other runs, on any device: the logits must have the same bits; repeatable")
+  app.add_option("--against", options.against,
+                 "records of other runs, on any device: the logits must have the same bits; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false);
   add_json_flag(app, options.common.json);
@@ -278,7 +307,8 @@ int run(const std::vector<std::string>& command) {
   const std::unique_ptr<Device> device = open_device(options.common.device);
   std::cout << describe(device->info()) << std::endl;
   Decoder decoder(*device, options);
-  for (const auto& [owner, bytes] : device->holdings()) std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
+  for (const auto& [owner, bytes] : device->holdings())
+    std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
   // All prompts are looked at before the first is decoded.
   struct Job {
     std::string prompt;
@@ -308,35 +338,44 @@ int run(const std::vector<std::string>& command) {
     hashes.add(entry, recorded);
     ++done;
     const Spread times = result.decode_us.empty() ? Spread{} : spread(result.decode_us);
-    std::printf("\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s), %.1f tokens/s, median %.0f us a token, quartiles %.0f to %.0f; "
-                "%.0f launches, %.0f allocations a token]\n",
-                result.prompt.size(), per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str(),
-                per_second(result.decode_us), times.median, times.p25, times.p75, entry["per_token"]["launches"].get<double>(),
-                entry["per_token"]["allocations"].get<double>());
+    std::printf(
+        "\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s), %.1f tokens/s, median %.0f us a token, "
+        "quartiles %.0f to %.0f; "
+        "%.0f launches, %.0f allocations a token]\n",
+        result.prompt.size(), per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str(),
+        per_second(result.decode_us), times.median, times.p25, times.p75,
+        entry["per_token"]["launches"].get<double>(), entry["per_token"]["allocations"].get<double>());
     if (result.oracle) {
       const OracleComparison& c = *result.oracle;
       const bool ok = c.passed(kOracleLimit);
       failed += ok ? 0 : 1;
       all.steps += c.steps;
       all.decidable_steps += c.decidable_steps;
-      std::printf("[oracle: %s; largest difference of logits %.4g of %.4g allowed, the same choice in %zu of %zu decidable steps of %zu]\n",
-                  ok ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.same_argmax, c.decidable_steps, c.steps);
+      std::printf(
+          "[oracle: %s; largest difference of logits %.4g of %.4g allowed, the same choice in %zu of %zu "
+          "decidable steps of %zu]\n",
+          ok ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.same_argmax, c.decidable_steps,
+          c.steps);
     }
   }
-  if (all.steps != 0 && static_cast<double>(all.decidable_steps) < kOracleDecidable * static_cast<double>(all.steps)) {
+  if (all.steps != 0 &&
+      static_cast<double>(all.decidable_steps) < kOracleDecidable * static_cast<double>(all.steps)) {
     std::printf("oracle: FAILED, only %zu of %zu steps are decidable\n", all.decidable_steps, all.steps);
     ++failed;
   }
   if (!options.against.empty()) {
-    std::printf("hashes of logits: %zu equal, %zu different, %zu stale (made by other kernel source)\n", hashes.equal, hashes.different,
-                hashes.stale);
+    std::printf("hashes of logits: %zu equal, %zu different, %zu stale (made by other kernel source)\n",
+                hashes.equal, hashes.different, hashes.stale);
     failed += hashes.different != 0 ? 1 : 0;
   }
   const std::size_t skipped = options.prompts.size() - done;
-  return log.finish(done - std::min(done, failed), failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0);
+  return log.finish(done - std::min(done, failed), failed, skipped, skipped != 0 ? "interrupted" : "",
+                    failed != 0 ? 1 : 0);
 }
 
 }  // namespace
 }  // namespace m40llm::bench
 
-int main(int argc, char** argv) { return m40llm::bench::run_program("m40llm-decode", argc, argv, m40llm::bench::run); }
+int main(int argc, char** argv) {
+  return m40llm::bench::run_program("m40llm-decode", argc, argv, m40llm::bench::run);
+}

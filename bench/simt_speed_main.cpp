@@ -12,8 +12,8 @@
 #include "engine/ops/ops.hpp"
 #include "kernels/simt/scheduler.hpp"
 
-/// m40llm-simt-speed: how fast the SIMT device runs a kernel beside a plain loop with the same arithmetic and flags, on one core: the F16
-/// GEMV with a warp a row, 2048 x 2048. Says nothing of a GPU.
+/// m40llm-simt-speed: how fast the SIMT device runs a kernel beside a plain loop with the same arithmetic and
+/// flags, on one core: the F16 GEMV with a warp a row, 2048 x 2048. Says nothing of a GPU.
 namespace m40llm {
 namespace {
 

@@ -76,7 +76,8 @@ Matrix<S> binary16(const Matrix<S>& x) {
 template <class S>
 using Cache = Matrix<S>;
 
-/// Stores x (n_kv_heads, head_dim) rounded to binary16 at `position` of the cache (positions * n_kv_heads, head_dim).
+/// Stores x (n_kv_heads, head_dim) rounded to binary16 at `position` of the cache (positions * n_kv_heads,
+/// head_dim).
 template <class S>
 void kv_append(const Matrix<S>& x, int position, Cache<S>& cache) {
   cache.middleRows(position * x.rows(), x.rows()) = binary16<S>(x);

@@ -6,15 +6,16 @@
 
 #include "kernels/simt/scheduler.hpp"
 
-/// The checked build's memory and its shadow. Kernels are compiled with -fsanitize=thread for the calls that it plants at every load and
-/// store; accesses.cpp answers those calls itself. Nothing here is called in other builds.
+/// The checked build's memory and its shadow. Kernels are compiled with -fsanitize=thread for the calls that
+/// it plants at every load and store; accesses.cpp answers those calls itself. Nothing here is called in
+/// other builds.
 namespace simt {
 struct Launch;
 }
 namespace simt::checker {
 
-/// Device memory with guard zones on both sides; contents count as never written. Null when the arena is full. Addresses are not used
-/// again: what has been released stays known as such.
+/// Device memory with guard zones on both sides; contents count as never written. Null when the arena is
+/// full. Addresses are not used again: what has been released stays known as such.
 std::byte* allocate(std::size_t bytes, const std::string& owner);
 void release(std::byte* memory);
 
@@ -35,9 +36,9 @@ void enter(StreamClock* stream);
 Times host_times();
 void host_waited(const Times& times);
 
-/// A copy or fill in the calling thread's stream order wrote or reads device memory: writes make it initialised; reads of never-written
-/// bytes, either out of bounds, and either unordered to what other streams do are reported. False: the memory is none of the device's,
-/// and must not be touched.
+/// A copy or fill in the calling thread's stream order wrote or reads device memory: writes make it
+/// initialised; reads of never-written bytes, either out of bounds, and either unordered to what other
+/// streams do are reported. False: the memory is none of the device's, and must not be touched.
 bool host_wrote(const void* memory, std::size_t bytes, std::vector<Report>& reports);
 bool host_reads(const void* memory, std::size_t bytes, std::vector<Report>& reports);
 
@@ -63,7 +64,8 @@ void warp_synchronized(Warp& warp, std::uint32_t mask);
 
 enum class Atomic { load, store, update };
 enum class MemoryOrder { relaxed, acquire, release };
-/// The running lane does an atomic access of a 4-byte word: called before one that releases, after one that acquires.
+/// The running lane does an atomic access of a 4-byte word: called before one that releases, after one that
+/// acquires.
 void atomic_access(const void* address, Atomic access, MemoryOrder order, const void* site);
 
 /// How many blocks may begin before old cells are renumbered; tests make it small.

@@ -207,8 +207,8 @@ LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint3
   StreamClock& stream = stream_of_thread();
   Time& t = time();
   const std::lock_guard lock(t.mutex);
-  // Numbers are used up: all that has run becomes as old as what the host wrote. That waits for a moment without running launches; until
-  // then there is room above the limit set.
+  // Numbers are used up: all that has run becomes as old as what the host wrote. That waits for a moment
+  // without running launches; until then there is room above the limit set.
   const bool full = t.next_task + n_tasks > t.task_limit;
   if (full && t.n_running == 0) {
     rewrite_shadow(make_old, nullptr);
@@ -362,7 +362,8 @@ Actor Actor::of(const Lane& lane) { return {lane.id, lane.before, lane.block->cl
 
 bool ordered(Id id, const Actor& actor) {
   if (id < actor.before) return true;
-  // Readers of several blocks: the last is kept. Without any release in the launch nothing can order the others either.
+  // Readers of several blocks: the last is kept. Without any release in the launch nothing can order the
+  // others either.
   const bool same_launch = actor.launch->holds(task_of(id));
   if ((id & kBlocks) != 0 && same_launch && !actor.launch->released.load(std::memory_order_relaxed))
     return false;

@@ -12,11 +12,12 @@
 #include "kernels/simt/checker.hpp"
 #include "kernels/simt/shadow.hpp"
 
-/// What happened before what. Within a block it is read off two identities; between blocks it follows from releases and acquires, between
-/// launches from streams, events and the host's waits.
+/// What happened before what. Within a block it is read off two identities; between blocks it follows from
+/// releases and acquires, between launches from streams, events and the host's waits.
 namespace simt::checker {
 
-/// What of a block is known to be done: all before its `barrier`-th barrier, and what releasing threads had behind them then.
+/// What of a block is known to be done: all before its `barrier`-th barrier, and what releasing threads had
+/// behind them then.
 struct Known {
   struct Part {
     std::uint32_t warp, lane;
@@ -93,7 +94,8 @@ void acquire(const Actor& actor, std::uintptr_t address);
 /// The word was stored to without a release: nothing can be acquired from it.
 void forget(std::uintptr_t address);
 
-/// Calls change(id) for every identity in the shadow of live memory and stores what it returns. Defined with the memory.
+/// Calls change(id) for every identity in the shadow of live memory and stores what it returns. Defined with
+/// the memory.
 void rewrite_shadow(Id (*change)(Id id, const void* context), const void* context);
 
 }  // namespace simt::checker

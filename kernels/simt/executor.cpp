@@ -15,7 +15,8 @@ namespace simt {
 namespace {
 
 constexpr std::uint64_t kNoneLeft = ~std::uint64_t{0};
-// How long nothing may move before waiting lanes are told a deadlock: a store from another stream may still come.
+// How long nothing may move before waiting lanes are told a deadlock: a store from another stream may still
+// come.
 constexpr auto kDeadlockAfter = std::chrono::milliseconds(50);
 
 /// What every pooled fiber does for ever: run the current lane's thread, then whichever comes next.
@@ -68,13 +69,19 @@ std::string list(const Warp& warp, std::uint32_t mask) {
 
 std::string whereabouts(const Lane& lane) {
   switch (lane.wait) {
-    case Wait::exited: return "thread " + std::to_string(lane.thread) + " has returned";
-    case Wait::nothing: return "thread " + std::to_string(lane.thread) + " is held back";
-    default: break;
+    case Wait::exited:
+      return "thread " + std::to_string(lane.thread) + " has returned";
+    case Wait::nothing:
+      return "thread " + std::to_string(lane.thread) + " is held back";
+    default:
+      break;
   }
   const Place place = place_of(lane.site);
-  const char* what = lane.wait == Wait::barrier ? "a barrier" : lane.wait == Wait::spin ? "a spin" : "a warp's collective";
-  return "thread " + std::to_string(lane.thread) + " waits in " + what + " at " + place.file + ":" + std::to_string(place.line);
+  const char* what = lane.wait == Wait::barrier ? "a barrier"
+                     : lane.wait == Wait::spin  ? "a spin"
+                                                : "a warp's collective";
+  return "thread " + std::to_string(lane.thread) + " waits in " + what + " at " + place.file + ":" +
+         std::to_string(place.line);
 }
 
 }  // namespace
@@ -95,7 +102,7 @@ Block* Worker::start_block() {
   const unsigned total = launch.grid_x * launch.grid_y;
   const unsigned turn = progress->next_block.fetch_add(1, std::memory_order_relaxed);
   if (turn >= total) return nullptr;
-  const unsigned number = !progress->block_order.empty()                ? progress->block_order[turn]
+  const unsigned number = !progress->block_order.empty()          ? progress->block_order[turn]
                           : order.kind == Order::Kind::descending ? total - 1 - turn
                                                                   : turn;
   if (free_blocks_.empty()) {

@@ -30,7 +30,7 @@ struct LaunchClock;
 /// What the workers of one launch share.
 struct Progress {
   const Launch* launch = nullptr;
-  std::uint64_t number = 0;  // of the launch, seeds the order
+  std::uint64_t number = 0;           // of the launch, seeds the order
   std::vector<unsigned> block_order;  // empty: by arithmetic
   std::atomic<unsigned> next_block = 0;
   std::atomic<std::uint64_t> steps = 0;  // grows after any kernel code has run
@@ -66,7 +66,8 @@ struct Worker {
   std::vector<Block*> resident_;
 };
 
-/// Runs grids on a crew of OS threads, the calling one among them. One launch at a time, always from the same thread.
+/// Runs grids on a crew of OS threads, the calling one among them. One launch at a time, always from the same
+/// thread.
 class Executor {
  public:
   Executor(unsigned n_workers, Order order);
@@ -85,7 +86,8 @@ class Executor {
   std::vector<Worker*> crew_;
   std::vector<std::thread> threads_;
   Progress* progress_ = nullptr;
-  /// Number of the launch * kCalls + how many workers take part: one word, so that nobody sees the one without the other.
+  /// Number of the launch * kCalls + how many workers take part: one word, so that nobody sees the one
+  /// without the other.
   std::atomic<std::uint64_t> call_ = 0;
   std::atomic<unsigned> n_busy_ = 0;
 };

@@ -101,14 +101,16 @@ void FiberPool::grow() {
   // One guard page below each stack: an overflow stops instead of reaching the neighbour.
   const std::size_t pitch = kStackBytes + kPage;
   const std::size_t bytes = kSlab * pitch;
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   slabs_.push_back({memory, bytes});
   free_.reserve(fibers_.size() + kSlab);  // so that give() never allocates
   for (std::size_t i = 0; i < kSlab; ++i) {
     std::byte* low = static_cast<std::byte*>(memory) + i * pitch;
     if (mprotect(low, kPage, PROT_NONE) != 0) throw std::bad_alloc();
-    // Tops at equal offsets would all fall into the same sets of the first-level cache: shift them by a few lines.
+    // Tops at equal offsets would all fall into the same sets of the first-level cache: shift them by a few
+    // lines.
     const std::size_t colour = (fibers_.size() % 16) * 5 * 64;
     fibers_.push_back(std::make_unique<Fiber>(low + kPage, kStackBytes - colour, entry_));
     free_.push_back(fibers_.back().get());

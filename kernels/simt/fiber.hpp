@@ -6,8 +6,8 @@
 
 namespace simt {
 
-/// A stack and where it left off. CUDA threads run on fibers; a thread that never waits needs none of its own, so that one fiber serves
-/// many threads in turn.
+/// A stack and where it left off. CUDA threads run on fibers; a thread that never waits needs none of its
+/// own, so that one fiber serves many threads in turn.
 class Fiber {
  public:
   /// The fiber of the calling OS thread itself (no stack of its own).
@@ -18,18 +18,21 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  /// Leaves the running fiber `from` and goes on where `to` left off. Returns when somebody switches back to `from`.
+  /// Leaves the running fiber `from` and goes on where `to` left off. Returns when somebody switches back to
+  /// `from`.
   static void switch_to(Fiber& from, Fiber& to) {
     if constexpr (kSanitized) from.leave(to);
     from.target_ = &to;
-    const boost::context::detail::transfer_t transfer = boost::context::detail::jump_fcontext(to.context_, &from);
+    const boost::context::detail::transfer_t transfer =
+        boost::context::detail::jump_fcontext(to.context_, &from);
     static_cast<Fiber*>(transfer.data)->context_ = transfer.fctx;
     if constexpr (kSanitized) from.returned();
   }
   /// Forgets what runs on this fiber's stack: the next switch starts `entry` anew. The stack is not unwound.
   void abandon();
   bool holds(const void* address) const {
-    return static_cast<const std::byte*>(address) >= stack_ && static_cast<const std::byte*>(address) < stack_ + stack_bytes_;
+    return static_cast<const std::byte*>(address) >= stack_ &&
+           static_cast<const std::byte*>(address) < stack_ + stack_bytes_;
   }
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
-// The language of kernels on the SIMT device. Names, arithmetic and order are those of kernels/cuda/language.cuh.
+// The language of kernels on the SIMT device. Names, arithmetic and order are those of
+// kernels/cuda/language.cuh.
 #include <immintrin.h>
 
 #include <bit>
@@ -47,7 +48,9 @@ T& block_shared(Name) {
 #define DYN_SHARED(type_, name) type_* const name = reinterpret_cast<type_*>(::simt::dynamic_shared())
 
 __forceinline__ void __syncthreads() { simt::barrier(); }
-__forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) { simt::collective(simt::CollectiveKind::sync, mask, 0, 0); }
+__forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) {
+  simt::collective(simt::CollectiveKind::sync, mask, 0, 0);
+}
 
 __forceinline__ unsigned float_to_bits(float x) { return std::bit_cast<unsigned>(x); }
 __forceinline__ float bits_to_float(unsigned bits) { return std::bit_cast<float>(bits); }
@@ -58,8 +61,12 @@ __forceinline__ half float_to_half(float f) {
   if (f != f) return {0x7fff};
   return {_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-__forceinline__ float low_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair)); }
-__forceinline__ float high_half_to_float(unsigned pair) { return _cvtsh_ss(static_cast<unsigned short>(pair >> 16)); }
+__forceinline__ float low_half_to_float(unsigned pair) {
+  return _cvtsh_ss(static_cast<unsigned short>(pair));
+}
+__forceinline__ float high_half_to_float(unsigned pair) {
+  return _cvtsh_ss(static_cast<unsigned short>(pair >> 16));
+}
 
 template <class T>
 __forceinline__ T load_readonly(const T* p) {
@@ -74,7 +81,9 @@ __forceinline__ T exchange(unsigned mask, T v, unsigned source) {
       static_cast<unsigned>(collective(CollectiveKind::shuffle, mask, std::bit_cast<unsigned>(v), source)));
 }
 }  // namespace simt
-__forceinline__ float shuffle(unsigned mask, float v, unsigned source) { return simt::exchange(mask, v, source); }
+__forceinline__ float shuffle(unsigned mask, float v, unsigned source) {
+  return simt::exchange(mask, v, source);
+}
 __forceinline__ int shuffle(unsigned mask, int v, unsigned source) { return simt::exchange(mask, v, source); }
 __forceinline__ float shuffle_xor(unsigned mask, float v, unsigned lanes) {
   return simt::exchange(mask, v, threadIdx.x % 32 ^ lanes);
@@ -86,10 +95,12 @@ __forceinline__ unsigned ballot(unsigned mask, bool vote) {
   return static_cast<unsigned>(simt::collective(simt::CollectiveKind::ballot, mask, vote, 0));
 }
 __forceinline__ float warp_sum(float v) {
-  return bits_to_float(static_cast<unsigned>(simt::collective(simt::CollectiveKind::sum, simt::kFullMask, float_to_bits(v), 0)));
+  return bits_to_float(static_cast<unsigned>(
+      simt::collective(simt::CollectiveKind::sum, simt::kFullMask, float_to_bits(v), 0)));
 }
 __forceinline__ float warp_max(float v) {
-  return bits_to_float(static_cast<unsigned>(simt::collective(simt::CollectiveKind::max, simt::kFullMask, float_to_bits(v), 0)));
+  return bits_to_float(static_cast<unsigned>(
+      simt::collective(simt::CollectiveKind::max, simt::kFullMask, float_to_bits(v), 0)));
 }
 
 // Found by kernels in their own namespaces through ordinary look-up.

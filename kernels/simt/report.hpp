@@ -3,8 +3,8 @@
 
 namespace simt {
 
-/// What the SIMT device can find wrong with a kernel. The scheduler finds those up to `resources` in every build, the checker
-/// (preset `checked`) the others.
+/// What the SIMT device can find wrong with a kernel. The scheduler finds those up to `resources` in every
+/// build, the checker (preset `checked`) the others.
 enum class Fault {
   barrier_not_reached,   ///< part of a warp or block never comes to the barrier the rest waits at
   shuffle_missing_lane,  ///< a lane named in the mask of a warp's collective does not come
@@ -15,7 +15,7 @@ enum class Fault {
   out_of_bounds_read,
   out_of_bounds_write,
   misaligned,
-  race,                  ///< two accesses that nothing orders, one of them a write
+  race,  ///< two accesses that nothing orders, one of them a write
 };
 const char* name(Fault fault);
 

@@ -12,7 +12,8 @@ constinit thread_local Lane* current = nullptr;
 
 namespace {
 
-constexpr std::uint64_t kPollLimit = std::uint64_t{1} << 24;  // raw loads in a loop before it counts as endless
+constexpr std::uint64_t kPollLimit = std::uint64_t{1}
+                                     << 24;  // raw loads in a loop before it counts as endless
 
 /// Leaves the running lane, which waits, for another of its block, or for the worker when all wait.
 void suspend() {
@@ -53,7 +54,8 @@ void complete(Warp& warp, const Collective& c, const void* site) {
     case CollectiveKind::sync:
       if constexpr (kChecked) checker::warp_synchronized(warp, c.mask);
       break;
-    case CollectiveKind::sum: {  // pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits
+    case CollectiveKind::
+        sum: {  // pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits
       std::array<float, kWarpSize> t;
       for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);
       for (unsigned offset = 16; offset != 0; offset /= 2) {
@@ -78,7 +80,8 @@ void complete(Warp& warp, const Collective& c, const void* site) {
         const unsigned source = warp.argument[lane];
         if (source >= kWarpSize || (c.mask >> source & 1) == 0) {
           report(Fault::shuffle_missing_lane, site,
-                 "lane " + std::to_string(lane) + " reads from lane " + std::to_string(source) + ", which the mask does not name");
+                 "lane " + std::to_string(lane) + " reads from lane " + std::to_string(source) +
+                     ", which the mask does not name");
           warp.out[lane] = warp.in[lane];
         } else {
           warp.out[lane] = warp.in[source];
@@ -97,8 +100,8 @@ void complete(Warp& warp, const Collective& c, const void* site) {
   }
 }
 
-/// Threads wait at barriers of two places in the code: only a mistake in the kernel makes them meet. (One line of the code can stand at two
-/// addresses.)
+/// Threads wait at barriers of two places in the code: only a mistake in the kernel makes them meet. (One
+/// line of the code can stand at two addresses.)
 void report_mixed(const Block& block) {
   const Lane* first = nullptr;
   Place place_of_first;
@@ -110,8 +113,9 @@ void report_mixed(const Block& block) {
       place_of_first = place;
     } else if (place.file != place_of_first.file || place.line != place_of_first.line) {
       report(Fault::barrier_not_reached, lane.site,
-             "thread " + std::to_string(lane.thread) + " waits here, thread " + std::to_string(first->thread) + " at " +
-                 place_of_first.file + ":" + std::to_string(place_of_first.line));
+             "thread " + std::to_string(lane.thread) + " waits here, thread " +
+                 std::to_string(first->thread) + " at " + place_of_first.file + ":" +
+                 std::to_string(place_of_first.line));
       return;
     }
   }
@@ -129,8 +133,8 @@ void Block::try_barrier() {
       const Lane& waiting = warp.lanes[std::countr_zero(warp.at_barrier)];
       const Lane& gone = warp.lanes[std::countr_zero(warp.exited)];
       report(Fault::barrier_not_reached, waiting.site,
-             "thread " + std::to_string(waiting.thread) + " waits here, thread " + std::to_string(gone.thread) +
-                 " of its warp has returned");
+             "thread " + std::to_string(waiting.thread) + " waits here, thread " +
+                 std::to_string(gone.thread) + " of its warp has returned");
     }
     make_runnable(warp, warp.at_barrier);
     warp.at_barrier = 0;
@@ -217,8 +221,9 @@ std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
   }
   const std::size_t at = (block.arena_used + alignment - 1) / alignment * alignment;
   if (at + bytes > kSharedBytes) {
-    report(Fault::resources, __builtin_return_address(0),
-           std::to_string(at + bytes) + " bytes of shared memory; a block has " + std::to_string(kSharedBytes));
+    report(
+        Fault::resources, __builtin_return_address(0),
+        std::to_string(at + bytes) + " bytes of shared memory; a block has " + std::to_string(kSharedBytes));
     give_up();
   }
   block.arena_used = at + bytes;
@@ -242,10 +247,11 @@ void report(Fault fault, const void* site, const std::string& text) {
   {
     const std::lock_guard lock(progress.mutex);
     bool known = false;  // one report a fault and place, however many threads run into it
-    for (const Report& r : progress.reports) known |= r.fault == fault && r.file == place.file && r.line == place.line;
+    for (const Report& r : progress.reports)
+      known |= r.fault == fault && r.file == place.file && r.line == place.line;
     if (!known && progress.reports.size() < 100) {
-      progress.reports.push_back(
-          {fault, progress.launch->kernel, lane.block->x, lane.block->y, lane.thread, place.file, place.line, text});
+      progress.reports.push_back({fault, progress.launch->kernel, lane.block->x, lane.block->y, lane.thread,
+                                  place.file, place.line, text});
     }
   }
   tsan::release(&progress);
@@ -280,33 +286,45 @@ void count_poll(const void* address, const void* site) {
 }  // namespace
 
 unsigned atomic_add(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed,
+                           __builtin_return_address(0));
   return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
 unsigned atomic_max(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed,
+                           __builtin_return_address(0));
   unsigned seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (seen < value && !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (seen < value &&
+         !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return seen;
 }
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release,
+                           __builtin_return_address(0));
   tsan::release(address);
   const unsigned old = __atomic_fetch_add(address, value, __ATOMIC_ACQ_REL);
   tsan::acquire(address);
   if constexpr (kChecked) {
-    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::acquire, __builtin_return_address(0));
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::acquire,
+                           __builtin_return_address(0));
   }
   return old;
 }
 void store_release(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release,
+                           __builtin_return_address(0));
   tsan::release(address);
   __atomic_store_n(address, value, __ATOMIC_RELEASE);
 }
 void store_relaxed(unsigned* address, unsigned value) {
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::relaxed, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::relaxed,
+                           __builtin_return_address(0));
   __atomic_store_n(address, value, __ATOMIC_RELAXED);
 }
 unsigned load_acquire(const unsigned* address) {
@@ -314,13 +332,16 @@ unsigned load_acquire(const unsigned* address) {
   const unsigned value = __atomic_load_n(address, __ATOMIC_ACQUIRE);
   tsan::acquire(address);
   if constexpr (kChecked) {
-    checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::acquire, __builtin_return_address(0));
+    checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::acquire,
+                           __builtin_return_address(0));
   }
   return value;
 }
 unsigned load_relaxed(const unsigned* address) {
   count_poll(address, __builtin_return_address(0));
-  if constexpr (kChecked) checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::relaxed, __builtin_return_address(0));
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::load, checker::MemoryOrder::relaxed,
+                           __builtin_return_address(0));
   return __atomic_load_n(address, __ATOMIC_RELAXED);
 }
 

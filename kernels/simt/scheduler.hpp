@@ -11,8 +11,9 @@
 #include "kernels/simt/fiber.hpp"
 #include "kernels/simt/report.hpp"
 
-/// How the threads of a block take turns: every CUDA thread is a Lane; a lane that waits is not resumed before what it waits for has
-/// happened. Who may run is a bit mask a warp and a bit mask of warps a block; choosing the next is one bit operation.
+/// How the threads of a block take turns: every CUDA thread is a Lane; a lane that waits is not resumed
+/// before what it waits for has happened. Who may run is a bit mask a warp and a bit mask of warps a block;
+/// choosing the next is one bit operation.
 namespace simt {
 
 #if defined(M40LLM_CHECKED)
@@ -77,11 +78,11 @@ struct Warp {
   std::uint32_t exited = 0;
   std::uint32_t at_barrier = 0;
   std::uint32_t spinning = 0;
-  unsigned index = 0;       // in the block
+  unsigned index = 0;  // in the block
   std::array<Collective, 8> collectives;
-  std::array<std::uint64_t, kWarpSize> in;   // what each lane brings to a collective,
+  std::array<std::uint64_t, kWarpSize> in;        // what each lane brings to a collective,
   std::array<std::uint32_t, kWarpSize> argument;  // with its source lane,
-  std::array<std::uint64_t, kWarpSize> out;  // and what it gets
+  std::array<std::uint64_t, kWarpSize> out;       // and what it gets
 };
 
 /// One piece of static shared memory, named by its place in the code.
@@ -106,7 +107,7 @@ struct Block {
   std::uint64_t random = 0;
   const void* polled = nullptr;  // by raw loads
   std::uint64_t n_polls = 0;
-  bool failed = false;  // cannot go on: the worker gives it up
+  bool failed = false;         // cannot go on: the worker gives it up
   std::byte* arena = nullptr;  // kSharedBytes
   std::size_t arena_used = 0;
   std::byte* dynamic_shared = nullptr;
@@ -121,7 +122,8 @@ struct Block {
   /// The lane to run next, or null if all wait.
   Lane* pick() {
     if (ready_warps == 0) return nullptr;
-    if (order == Order::Kind::random || (ready_warps >> current_warp & 1) == 0) current_warp = choose(ready_warps);
+    if (order == Order::Kind::random || (ready_warps >> current_warp & 1) == 0)
+      current_warp = choose(ready_warps);
     Warp& warp = warps[current_warp];
     const unsigned lane = choose(warp.runnable);
     warp.runnable &= ~(1u << lane);
@@ -130,12 +132,14 @@ struct Block {
   }
   /// One of the bits set in mask, by the order asked for.
   unsigned choose(std::uint32_t mask) {
-    if (order == Order::Kind::ascending) [[likely]] return static_cast<unsigned>(std::countr_zero(mask));
+    if (order == Order::Kind::ascending) [[likely]]
+      return static_cast<unsigned>(std::countr_zero(mask));
     if (order == Order::Kind::descending) return 31u - static_cast<unsigned>(std::countl_zero(mask));
     random ^= random >> 12;  // xorshift64* (Vigna, 2016)
     random ^= random << 25;
     random ^= random >> 27;
-    const unsigned nth = static_cast<unsigned>(random * 0x2545f4914f6cdd1dull >> 32) % static_cast<unsigned>(std::popcount(mask));
+    const unsigned nth = static_cast<unsigned>(random * 0x2545f4914f6cdd1dull >> 32) %
+                         static_cast<unsigned>(std::popcount(mask));
     return static_cast<unsigned>(std::countr_zero(_pdep_u32(1u << nth, mask)));
   }
   void make_runnable(Warp& warp, std::uint32_t mask) {
@@ -149,7 +153,8 @@ struct Block {
 /// The lane that runs on this OS thread.
 extern constinit thread_local Lane* current;
 
-// A lane's place in its grid, asked for out of line: the checked build must not take the look for a kernel's access to memory.
+// A lane's place in its grid, asked for out of line: the checked build must not take the look for a kernel's
+// access to memory.
 [[gnu::const]] unsigned checked_thread();
 [[gnu::const]] unsigned checked_block_x();
 [[gnu::const]] unsigned checked_block_y();
@@ -176,7 +181,8 @@ unsigned load_relaxed(const unsigned* address);
 
 /// Files a fault of the running lane and goes on.
 void report(Fault fault, const void* site, const std::string& text);
-/// Gives up the block of the running lane, which cannot go on. Does not return if the lane runs on its own fiber.
+/// Gives up the block of the running lane, which cannot go on. Does not return if the lane runs on its own
+/// fiber.
 void give_up();
 
 }  // namespace simt

@@ -2,8 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The shadow of device memory: for every 4 bytes one cell that says who wrote them last and who read them since; four cells, one a byte,
-/// where accesses have covered a part of the 4 bytes only.
+/// The shadow of device memory: for every 4 bytes one cell that says who wrote them last and who read them
+/// since; four cells, one a byte, where accesses have covered a part of the 4 bytes only.
 namespace simt::checker {
 
 /// Who did an access, and when, in 64 bits: higher is later within a block.
@@ -75,12 +75,14 @@ inline Cell* byte_cell_of(std::uintptr_t address) {
   return reinterpret_cast<Cell*>(kByteCells + (address - kArena) * sizeof(Cell));
 }
 
-// Several OS threads look at one cell. An update that gets lost between a load and a store costs a report, never makes a false one.
+// Several OS threads look at one cell. An update that gets lost between a load and a store costs a report,
+// never makes a false one.
 inline Id load(const Id& id) { return __atomic_load_n(&id, __ATOMIC_RELAXED); }
 inline void store(Id& id, Id value) { __atomic_store_n(&id, value, __ATOMIC_RELAXED); }
 
-/// Notes a read by `me`, if a few looks suffice to see that it is in order: what it reads comes from an earlier launch (below `before`),
-/// from the block before its last barrier, or from the thread itself. `first`: where the launch's own ids start.
+/// Notes a read by `me`, if a few looks suffice to see that it is in order: what it reads comes from an
+/// earlier launch (below `before`), from the block before its last barrier, or from the thread itself.
+/// `first`: where the launch's own ids start.
 inline bool quick_read(Cell& cell, Id me, Id before, Id first) {
   const Id block = me & kTask;
   const Id since = me & kBarrier;

@@ -3,8 +3,9 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-/// What ThreadSanitizer is told of the order that the scheduler makes: the scheduler itself is not instrumented, and a switch of fibers
-/// orders nothing. What a lane did before it released an object comes before what another does once it has acquired it.
+/// What ThreadSanitizer is told of the order that the scheduler makes: the scheduler itself is not
+/// instrumented, and a switch of fibers orders nothing. What a lane did before it released an object comes
+/// before what another does once it has acquired it.
 namespace simt::tsan {
 
 inline void release([[maybe_unused]] const void* object) {

@@ -1,5 +1,6 @@
-// Every fault the SIMT device knows, planted: the report must be of it and name kernel, block, thread, file and line. The same kernels
-// without their faults must not be reported on, in any order of lanes, warps and blocks.
+// Every fault the SIMT device knows, planted: the report must be of it and name kernel, block, thread, file
+// and line. The same kernels without their faults must not be reported on, in any order of lanes, warps and
+// blocks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

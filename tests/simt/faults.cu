@@ -1,5 +1,5 @@
-// Small kernels that each plant one fault. A line that a report may name ends in "fault:" and the kernel's name; where the order of
-// threads decides which of two accesses comes second, both lines do.
+// Small kernels that each plant one fault. A line that a report may name ends in "fault:" and the kernel's
+// name; where the order of threads decides which of two accesses comes second, both lines do.
 #include "kernels/device.cuh"
 #include "tests/simt/faults.h"
 

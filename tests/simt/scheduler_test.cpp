@@ -1,4 +1,5 @@
-// The SIMT device as a device: the semantics of collectives and barriers, and that no order of threads shows in results.
+// The SIMT device as a device: the semantics of collectives and barriers, and that no order of threads shows
+// in results.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -39,8 +39,8 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-/// One recording of an event. Who waits, waits for the recording that was the last when it was told to: the event may be recorded anew
-/// before the streams have come that far.
+/// One recording of an event. Who waits, waits for the recording that was the last when it was told to: the
+/// event may be recorded anew before the streams have come that far.
 class Recording {
  public:
   /// `times`: what comes before it; empty but in the checked build.
