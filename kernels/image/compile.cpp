@@ -8,15 +8,15 @@
 #include <memory>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <string_view>
-
-#include "engine/error.hpp"
 
 namespace m40llm::image {
 namespace {
 
 void check(nvrtcResult result, const char* call) {
-  if (result != NVRTC_SUCCESS) throw Error(std::string(call) + ": " + nvrtcGetErrorString(result));
+  if (result != NVRTC_SUCCESS)
+    throw std::runtime_error(std::string(call) + ": " + nvrtcGetErrorString(result));
 }
 
 struct DestroyProgram {
@@ -99,7 +99,8 @@ void read_log(std::string log, Compiled& compiled) {
       int frame = 0;
       numbers >> frame >> word >> word >> word >> spill.stores_bytes >> word >> word >> word >>
           spill.loads_bytes;
-      if (!numbers || kernel.empty()) throw Error("a line of ptxas that is not understood: " + line);
+      if (!numbers || kernel.empty())
+        throw std::runtime_error("a line of ptxas that is not understood: " + line);
       // Functions that were not inlined are reported after the kernel that calls them: they count as its own.
       if (spill.stores_bytes + spill.loads_bytes > 0) {
         compiled.spills[kernel].stores_bytes += spill.stores_bytes;
@@ -142,7 +143,7 @@ Compiled compile(const Source& source, const std::string& arch, Headers headers)
       read_log(log, compiled);
       if (compiled.diagnostics.empty())
         compiled.diagnostics = std::string(nvrtcGetErrorString(result)) + "\n";
-      throw Error(source.name + " does not compile for " + arch + ":\n" + compiled.diagnostics);
+      throw std::runtime_error(source.name + " does not compile for " + arch + ":\n" + compiled.diagnostics);
     }
     headers.emplace(*missing, std::move(*text));
   }

@@ -36,7 +36,7 @@ struct Compiled {
 
 /// Compiles for an arch: "sm_52" (a cubin) or "compute_52" (PTX). Contraction is off and division and square
 /// root are the IEEE ones, so that a kernel gives the same bits as on the SIMT device. Headers that are
-/// already known spare a round. Throws Error with the compiler's own message, "kernels/rms_norm.cu(12):
+/// already known spare a round. Throws std::runtime_error with the compiler's own message, "kernels/rms_norm.cu(12):
 /// error: ..." when the source does not compile, and on an arch that NVRTC does not know.
 Compiled compile(const Source& source, const std::string& arch, Headers headers = {});
 

@@ -5,9 +5,8 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <string_view>
-
-#include "engine/error.hpp"
 
 namespace m40llm::image {
 namespace {
@@ -35,7 +34,7 @@ constexpr unsigned kRegisterCount = 0x2f;  // payload: symbol index, registers
 constexpr std::string_view kReservedSection = ".nv.shared.reserved.0";
 constexpr int kReservedBytes = 1024;
 
-[[noreturn]] void fail(const std::string& why) { throw Error("not a valid cubin: " + why); }
+[[noreturn]] void fail(const std::string& why) { throw std::runtime_error("not a valid cubin: " + why); }
 
 template <std::unsigned_integral Word>
 Word read(Bytes bytes, std::uint64_t offset, const char* what) {

@@ -17,7 +17,7 @@ struct CubinKernel {
 
 /// The kernels (entry points) of a cubin, sorted by name. A cubin is a 64-bit little-endian ELF file of
 /// machine 190 (EM_CUDA); its resources stand in sections that NVIDIA does not document, read here as
-/// nvdisasm and cuobjdump show them. Throws Error on anything that is not such a file or points past its end.
+/// nvdisasm and cuobjdump show them. Throws std::runtime_error on anything that is not such a file or points past its end.
 std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes);
 
 }  // namespace m40llm::image

@@ -10,8 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-
-#include "engine/error.hpp"
+#include <stdexcept>
 
 namespace m40llm::image {
 namespace {
@@ -121,8 +120,8 @@ void write_if_changed(const std::filesystem::path& path, std::span<const std::by
   if (!file || failure) {
     std::error_code ignored;
     std::filesystem::remove(part, ignored);
-    throw Error("cannot write " + path.string() + ": " +
-                (failure ? failure.message() : std::strerror(errno)));
+    throw std::runtime_error("cannot write " + path.string() + ": " +
+                             (failure ? failure.message() : std::strerror(errno)));
   }
 }
 

@@ -40,7 +40,7 @@ std::string embedding(const std::string& stem, const Source& source, std::uint64
 std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files);
 
 /// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that
-/// holds the same alone, so that nothing that depends on it is rebuilt. Throws Error when it cannot.
+/// holds the same alone, so that nothing that depends on it is rebuilt. Throws std::runtime_error when it cannot.
 void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 }  // namespace m40llm::image

@@ -7,8 +7,8 @@
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <stdexcept>
 
-#include "engine/error.hpp"
 #include "kernels/image/compile.hpp"
 #include "kernels/image/cubin.hpp"
 #include "kernels/image/embed.hpp"
@@ -43,15 +43,15 @@ Options parse(int argc, char** argv) {
     const std::string flag = argv[i];
     if (!flag.starts_with("--")) {
       if (!options.source.empty())
-        throw UsageError("two sources: " + options.source.string() + " and " + flag);
+        throw std::invalid_argument("two sources: " + options.source.string() + " and " + flag);
       options.source = flag;
       continue;
     }
-    if (i + 1 == argc) throw UsageError(flag + " needs a value");
+    if (i + 1 == argc) throw std::invalid_argument(flag + " needs a value");
     const std::string value = argv[++i];
     if (flag == "--arch") {
       if (!value.starts_with("sm_") && !value.starts_with("compute_")) {
-        throw UsageError("--arch " + value + ": expected sm_NN or compute_NN");
+        throw std::invalid_argument("--arch " + value + ": expected sm_NN or compute_NN");
       }
       if (std::ranges::find(options.archs, value) == options.archs.end()) options.archs.push_back(value);
     } else if (flag == "--include") {
@@ -61,7 +61,7 @@ Options parse(int argc, char** argv) {
     } else if (flag == "--depfile") {
       options.depfile = value;
     } else {
-      throw UsageError("unknown flag " + flag);
+      throw std::invalid_argument("unknown flag " + flag);
     }
   }
   for (std::filesystem::path* path : {&options.root, &options.out, &options.depfile, &options.source}) {
@@ -69,7 +69,7 @@ Options parse(int argc, char** argv) {
   }
   if (options.archs.empty() || options.root.empty() || options.out.empty() || options.depfile.empty() ||
       options.source.empty()) {
-    throw UsageError("--arch, --include, --out, --depfile and a source are all needed");
+    throw std::invalid_argument("--arch, --include, --out, --depfile and a source are all needed");
   }
   return options;
 }
@@ -77,7 +77,7 @@ Options parse(int argc, char** argv) {
 Source read_source(const Options& options) {
   std::ifstream file(options.source, std::ios::binary);
   if (!file || std::filesystem::is_directory(options.source))
-    throw Error("cannot read " + options.source.string());
+    throw std::runtime_error("cannot read " + options.source.string());
   const std::filesystem::path name = std::filesystem::relative(options.source, options.root);
   const bool outside = name.empty() || *name.begin() == "..";
   return {outside ? options.source.filename().string() : name.string(),
@@ -177,7 +177,7 @@ void run(const Options& options) {
     const std::string file = stem + "." + compiled.arch + (compiled.ptx ? ".ptx" : ".cubin");
     images.push_back({compiled.arch, compiled.ptx, compiled.code, options.out / file, std::move(rows)});
   }
-  if (!text.empty()) throw Error(text);
+  if (!text.empty()) throw std::runtime_error(text);
 
   std::filesystem::create_directories(options.out);
   for (const ImageFile& image : images) write_if_changed(image.path, image.code);
@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
   try {
     m40llm::image::run(m40llm::image::parse(argc, argv));
     return 0;
-  } catch (const m40llm::UsageError& error) {
+  } catch (const std::invalid_argument& error) {
     std::cerr << "m40llm-nvrtc: " << error.what() << "\n" << m40llm::image::kUsage;
     return 2;
   } catch (const std::exception& error) {
