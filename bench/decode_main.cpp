@@ -208,7 +208,14 @@ Json oracle_json(const std::optional<OracleComparison>& c) {
           {"passed", c->passed(kOracleLimit)}};
 }
 
-Json record(const Device& device, const gguf::File& file, const std::string& prompt, const std::string& text,
+/// Reads the whole file, for its hash: once a run.
+Json model_json(const gguf::File& file) {
+  return {{"file", file.path().filename().string()},
+          {"bytes", file.bytes().size()},
+          {"xxh3", hex(hash_of(file.bytes()))}};
+}
+
+Json record(const Device& device, const Json& model, const std::string& prompt, const std::string& text,
             const Result& r) {
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
@@ -217,10 +224,7 @@ Json record(const Device& device, const gguf::File& file, const std::string& pro
   };
   return {{"kind", "decode"},
           {"way", "launches"},
-          {"model",
-           {{"file", file.path().filename().string()},
-            {"bytes", file.bytes().size()},
-            {"xxh3", hex(hash_of(file.bytes()))}}},
+          {"model", model},
           {"prompt", prompt},
           {"text", text},
           {"stopped", r.stopped},
@@ -307,6 +311,7 @@ int run(const std::vector<std::string>& command) {
   const std::unique_ptr<Device> device = open_device(options.common.device);
   std::cout << describe(device->info()) << std::endl;
   Decoder decoder(*device, options);
+  const Json model = model_json(decoder.file());
   for (const auto& [owner, bytes] : device->holdings())
     std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
   // All prompts are looked at before the first is decoded.
@@ -332,7 +337,7 @@ int run(const std::vector<std::string>& command) {
     if (interrupted()) break;
     std::cout << "\n> " << prompt << std::flush;
     const Result result = decoder.decode(tokens, expected);
-    const Json entry = record(*device, decoder.file(), prompt, decoder.text(result.tokens), result);
+    const Json entry = record(*device, model, prompt, decoder.text(result.tokens), result);
     log.append(entry);
     log.sync();
     hashes.add(entry, recorded);

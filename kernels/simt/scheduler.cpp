@@ -12,8 +12,8 @@ constinit thread_local Lane* current = nullptr;
 
 namespace {
 
-constexpr std::uint64_t kPollLimit = std::uint64_t{1}
-                                     << 24;  // raw loads in a loop before it counts as endless
+/// Raw loads in a loop before it counts as endless.
+constexpr std::uint64_t kPollLimit = std::uint64_t{1} << 24;
 
 /// Leaves the running lane, which waits, for another of its block, or for the worker when all wait.
 void suspend() {
@@ -54,8 +54,8 @@ void complete(Warp& warp, const Collective& c, const void* site) {
     case CollectiveKind::sync:
       if constexpr (kChecked) checker::warp_synchronized(warp, c.mask);
       break;
-    case CollectiveKind::
-        sum: {  // pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits
+    case CollectiveKind::sum: {
+      // Pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits.
       std::array<float, kWarpSize> t;
       for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);
       for (unsigned offset = 16; offset != 0; offset /= 2) {
