@@ -97,8 +97,7 @@ BadFile without(const char* key) {
   return {key, [=](ModelFile& m) { m.metadata.erase(key); }, {key}};
 }
 
-BadFile with(const char* name, const char* key, std::variant<std::uint32_t, float, std::string> value,
-             std::vector<std::string> says) {
+BadFile with(const char* name, const char* key, ModelFile::Value value, std::vector<std::string> says) {
   says.emplace_back(key);
   return {name, [=](ModelFile& m) { m.metadata[key] = value; }, std::move(says)};
 }
