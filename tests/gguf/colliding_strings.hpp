@@ -1,6 +1,7 @@
 #pragma once
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -8,11 +9,11 @@
 
 namespace m40llm::testing {
 
-/// 2^n different strings of 16 n bytes for which libstdc++'s std::hash is one value. It is MurmurHash64A with a
-/// fixed seed: after a word's mix, hash = (hash ^ mix(word)) * kMultiplier. Two words whose mixes differ in the
-/// top bit alone leave hashes that differ in the top bit alone, and two such words in turn leave none.
-inline std::vector<std::string> colliding_strings(unsigned n) {
-  constexpr std::uint64_t kMultiplier = 0xc6a4a7935bd1e995u;
+/// n different strings of 16 bytes for which libstdc++'s std::hash is one value. It is MurmurHash64A with a fixed
+/// seed, hash = (hash ^ mix(word)) * kMultiplier for each word of 8 bytes: whatever the first word makes of it, a
+/// second one brings it back to one value.
+inline std::vector<std::string> colliding_strings(std::size_t n) {
+  constexpr std::uint64_t kMultiplier = 0xc6a4a7935bd1e995u, kSeed = 0xc70f6907u, kBytes = 16;
   constexpr auto shift = [](std::uint64_t v) { return v ^ v >> 47; };  // its own inverse
   constexpr auto inverse = [] {
     std::uint64_t x = kMultiplier;  // right in 3 bits; each of Newton's steps doubles them
@@ -21,30 +22,21 @@ inline std::vector<std::string> colliding_strings(unsigned n) {
   }();
   const auto mix = [&](std::uint64_t word) { return shift(word * kMultiplier) * kMultiplier; };
   const auto unmix = [&](std::uint64_t mixed) { return shift(mixed * inverse) * inverse; };
-  const auto append = [](std::string& text, std::uint64_t word) {
-    text.append(reinterpret_cast<const char*>(&word), sizeof word);
-  };
-  std::vector<std::string> strings{""};
-  for (unsigned i = 0; i < n; ++i) {
-    std::vector<std::string> longer;
-    for (const std::string& text : strings) {
-      for (const std::uint64_t flip : {std::uint64_t{0}, std::uint64_t{1} << 63}) {
-        longer.push_back(text);
-        for (const std::uint64_t word : {std::uint64_t{0x2020202020202020} + i, std::uint64_t{i}})
-          append(longer.back(), unmix(mix(word) ^ flip));
-      }
-    }
-    strings = std::move(longer);
+  std::vector<std::string> strings;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    const std::uint64_t hash = ((kSeed ^ kBytes * kMultiplier) ^ mix(i)) * kMultiplier;
+    const std::array<std::uint64_t, 2> words{i, unmix(hash)};  // hash ^ mix(second) is 0
+    strings.emplace_back(reinterpret_cast<const char*>(words.data()), kBytes);
   }
   return strings;
 }
 
 /// As many, as long, without such a pattern.
-inline std::vector<std::string> other_strings(unsigned n) {
-  std::mt19937 random(n);
-  std::vector<std::string> strings(std::size_t{1} << n);
+inline std::vector<std::string> other_strings(std::size_t n) {
+  std::mt19937 random(1);
+  std::vector<std::string> strings(n);
   for (std::string& text : strings) {
-    while (text.size() < std::size_t{16} * n) text += static_cast<char>('a' + random() % 26);
+    while (text.size() < 16) text += static_cast<char>('a' + random() % 26);
   }
   return strings;
 }
