@@ -160,8 +160,9 @@ void Tokenizer::read_vocabulary(const gguf::File& file) {
       special_tokens_.push_back(static_cast<std::int32_t>(id));
   }
   for (std::size_t b = 0; b < 256; ++b) byte_symbols_[b] = symbol(byte_text(static_cast<std::uint8_t>(b)));
-  std::stable_sort(special_tokens_.begin(), special_tokens_.end(), [&](std::int32_t a, std::int32_t b) {
-    return pieces_[static_cast<std::size_t>(a)].size() > pieces_[static_cast<std::size_t>(b)].size();
+  std::sort(special_tokens_.begin(), special_tokens_.end(), [&](std::int32_t a, std::int32_t b) {
+    return std::tie(pieces_[static_cast<std::size_t>(a)], a) <
+           std::tie(pieces_[static_cast<std::size_t>(b)], b);
   });
 }
 
@@ -290,28 +291,60 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, SpecialTokens
   return tokens;
 }
 
+std::vector<Tokenizer::Occurrence> Tokenizer::find_special_tokens(std::string_view text,
+                                                                  SpecialTokens special) const {
+  const auto name = [&](std::int32_t id) -> const std::string& {
+    return pieces_[static_cast<std::size_t>(id)];
+  };
+  const auto is_sought = [&](std::int32_t id) {
+    return special == SpecialTokens::parsed || kinds_[static_cast<std::size_t>(id)] == Kind::user_defined;
+  };
+  std::vector<Occurrence> found;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    // Of the names, which are sorted, those that are as the text from here on, byte by byte.
+    auto first = special_tokens_.begin(), last = special_tokens_.end();
+    for (std::size_t length = 1; first != last && at + length <= text.size(); ++length) {
+      const auto byte_of = [&](std::int32_t id) { return static_cast<unsigned char>(name(id)[length - 1]); };
+      const auto byte = static_cast<unsigned char>(text[at + length - 1]);
+      first = std::lower_bound(first, last, byte,
+                               [&](std::int32_t id, unsigned char b) { return byte_of(id) < b; });
+      last = std::upper_bound(first, last, byte,
+                              [&](unsigned char b, std::int32_t id) { return b < byte_of(id); });
+      bool is_first = true;  // of equal names
+      for (; first != last && name(*first).size() == length; ++first) {
+        if (!is_sought(*first)) continue;
+        if (is_first) found.push_back({at, length, *first});
+        is_first = false;
+      }
+    }
+  }
+  return found;
+}
+
 std::vector<Tokenizer::Fragment> Tokenizer::cut_at_special_tokens(std::string_view text,
                                                                   SpecialTokens special) const {
-  std::vector<Fragment> fragments;
-  if (!text.empty()) fragments.push_back({text, -1});
   // Longest names first over the whole text, so that a name that is part of another one never cuts it.
-  for (const std::int32_t id : special_tokens_) {
-    const auto index = static_cast<std::size_t>(id);
-    if (kinds_[index] == Kind::control && special == SpecialTokens::as_text) continue;
-    const std::string& name = pieces_[index];
-    if (text.find(name) == std::string_view::npos) continue;
-    std::vector<Fragment> finer;
-    for (const Fragment& fragment : fragments) {
-      std::string_view rest = fragment.text;
-      for (std::size_t at = 0; fragment.token < 0 && (at = rest.find(name)) != std::string_view::npos;) {
-        if (at > 0) finer.push_back({rest.substr(0, at), -1});
-        finer.push_back({rest.substr(at, name.size()), id});
-        rest.remove_prefix(at + name.size());
-      }
-      if (!rest.empty()) finer.push_back({rest, fragment.token});
-    }
-    fragments = std::move(finer);
+  std::vector<Occurrence> found = find_special_tokens(text, special);
+  std::sort(found.begin(), found.end(), [](const Occurrence& a, const Occurrence& b) {
+    return std::tie(b.length, a.token, a.at) < std::tie(a.length, b.token, b.at);
+  });
+  std::vector<bool> taken(found.empty() ? 0 : text.size());
+  std::erase_if(found, [&](const Occurrence& o) {
+    // What was taken before is as long or longer: if it reaches into this one, then to one of its ends.
+    if (taken[o.at] || taken[o.at + o.length - 1]) return true;
+    for (std::size_t i = 0; i < o.length; ++i) taken[o.at + i] = true;
+    return false;
+  });
+  std::sort(found.begin(), found.end(), [](const Occurrence& a, const Occurrence& b) { return a.at < b.at; });
+
+  std::vector<Fragment> fragments;
+  std::size_t done = 0;
+  for (const Occurrence& o : found) {
+    if (o.at > done) fragments.push_back({text.substr(done, o.at - done), -1});
+    fragments.push_back({text.substr(o.at, o.length), o.token});
+    done = o.at + o.length;
   }
+  if (done < text.size()) fragments.push_back({text.substr(done), -1});
   return fragments;
 }
 

@@ -81,6 +81,10 @@ class Tokenizer {
     std::string_view text;
     std::int32_t token = -1;  // of a special token; -1 is text still to be encoded
   };
+  struct Occurrence {
+    std::size_t at, length;
+    std::int32_t token;
+  };
   enum class Kind : std::uint8_t { text, control, user_defined };
 
   explicit Tokenizer(PreTokenizer pre_tokenizer);
@@ -92,6 +96,8 @@ class Tokenizer {
   [[nodiscard]] Symbol symbol(std::string_view text);
   [[nodiscard]] const Merge* find_merge(Symbol left, Symbol right) const;
   void check(std::int32_t token) const;
+  [[nodiscard]] std::vector<Occurrence> find_special_tokens(std::string_view text,
+                                                            SpecialTokens special) const;
   [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text,
                                                             SpecialTokens special) const;
   void encode_piece(std::string_view piece, std::vector<std::int32_t>& tokens) const;
@@ -104,7 +110,7 @@ class Tokenizer {
   std::vector<Merge> merges_;                                               // by left symbol, then by right
   std::vector<std::uint32_t> merges_begin_;  // by left symbol: where its merges begin; one more at the end
   std::array<Symbol, 256> byte_symbols_{};
-  std::vector<std::int32_t> special_tokens_;  // control and user-defined, longest name first
+  std::vector<std::int32_t> special_tokens_;  // control and user-defined, by name
   std::vector<bool> ends_;
   std::size_t longest_token_ = 0;  // in bytes of pieces_
   std::optional<std::int32_t> bos_;

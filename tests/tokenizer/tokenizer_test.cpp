@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <random>
 
@@ -269,6 +270,73 @@ TEST(Tokenizer, EndsByNameWhateverTypeTheFileGives) {
     const Tokenizer t = load(v.writer().u32("tokenizer.ggml." + std::string(key) + "_token_id", end));
     EXPECT_TRUE(t.is_end(static_cast<std::int32_t>(end))) << key;
   }
+}
+
+/// The definition, step by step: the longest names first, of equally long ones the first token's, each cut out of
+/// all text that is left. Ids of special tokens; -1 for each byte of text.
+Ids cut_one_by_one(const std::vector<std::string>& names, std::string_view text) {
+  std::vector<std::size_t> order(names.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return names[a].size() > names[b].size(); });
+  std::vector<std::pair<std::string, std::int32_t>> parts{{std::string(text), -1}};
+  for (const std::size_t i : order) {
+    std::vector<std::pair<std::string, std::int32_t>> finer;
+    for (auto& [part, id] : parts) {
+      for (std::size_t at = 0; id < 0 && (at = part.find(names[i])) != std::string::npos;) {
+        finer.push_back({part.substr(0, at), -1});
+        finer.push_back({names[i], static_cast<std::int32_t>(i)});
+        part.erase(0, at + names[i].size());
+      }
+      finer.push_back({part, id});
+    }
+    parts = finer;
+  }
+  Ids ids;
+  for (const auto& [part, id] : parts) {
+    if (id >= 0) {
+      ids.push_back(id);
+    } else {
+      ids.insert(ids.end(), part.size(), -1);
+    }
+  }
+  return ids;
+}
+
+TEST(Tokenizer, FindsSpecialTokensAsIfOneByOne) {
+  std::mt19937 random(11);
+  const auto letters = [&](std::size_t n) {
+    std::string text;
+    while (text.size() < n) text += "ab\xff"[random() % 3];
+    return text;
+  };
+  for (int round = 0; round < 200; ++round) {
+    Vocabulary v;
+    std::vector<std::string> names;
+    for (std::size_t n = 1 + random() % 8; n > 0; --n) {
+      names.push_back(letters(1 + random() % 5));  // a name may be there twice
+      v.special(names.back(), 3);
+    }
+    const Tokenizer t = load(v.writer());
+    for (int i = 0; i < 20; ++i) {
+      const std::string text = letters(random() % 40);
+      Ids ids = t.encode(text, SpecialTokens::parsed);
+      for (std::int32_t& id : ids) id = std::max(id - 256, -1);  // -1 is any byte
+      ASSERT_EQ(ids, cut_one_by_one(names, text)) << "round " << round << ": " << text;
+    }
+  }
+}
+
+// A file can have as many special tokens as it likes: to look for each in all of a long text would take minutes.
+TEST(Tokenizer, ManySpecialTokensInALongText) {
+  Vocabulary v;
+  for (int i = 0; i < 50'000; ++i) v.special("e" + std::to_string(i), 4);
+  const Tokenizer t = load(v.writer());
+  std::string text;
+  while (text.size() < 500'000) text += "every sentence e17 needs e's ";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(t.decode(t.encode(text)), text);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(Tokenizer, AChatTurn) {
