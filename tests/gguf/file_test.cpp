@@ -300,6 +300,17 @@ TEST(GgufFile, MessagesHaveNothingThatATerminalObeys) {
   expect_refused(small().entry(name, 77, "").bytes(), {"metadata key '\\x1b[31m"});
 }
 
+// Cut after 80 bytes or so, never within a character.
+TEST(GgufFile, MessagesShowTheBeginningOfLongNames) {
+  for (const std::string& front : {std::string(), std::string("a"), std::string("ab")}) {
+    std::string name = front;
+    for (int i = 0; i < 40; ++i) name += "\xe5\x90\x8d";
+    const std::size_t shown = (80 - front.size()) / 3 * 3 + front.size();
+    expect_refused(small().entry(name, 77, "").bytes(),
+                   {"metadata key '" + name.substr(0, shown) + "...': value type 77"});
+  }
+}
+
 /// Opens a file with these metadata keys and tensors of these names, and says how long that took.
 std::chrono::duration<double> time_to_open(const std::vector<std::string>& names) {
   GgufWriter w;
