@@ -1,6 +1,7 @@
 #include "engine/tokenizer/tokenizer.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <queue>
@@ -164,6 +165,8 @@ void Tokenizer::read_vocabulary(const gguf::File& file) {
     return std::tie(pieces_[static_cast<std::size_t>(a)], a) <
            std::tie(pieces_[static_cast<std::size_t>(b)], b);
   });
+  std::copy_if(special_tokens_.begin(), special_tokens_.end(), std::back_inserter(user_defined_tokens_),
+               [&](std::int32_t id) { return kinds_[static_cast<std::size_t>(id)] == Kind::user_defined; });
 }
 
 Tokenizer::Symbol Tokenizer::symbol(std::string_view text) {
@@ -296,13 +299,11 @@ std::vector<Tokenizer::Occurrence> Tokenizer::find_special_tokens(std::string_vi
   const auto name = [&](std::int32_t id) -> const std::string& {
     return pieces_[static_cast<std::size_t>(id)];
   };
-  const auto is_sought = [&](std::int32_t id) {
-    return special == SpecialTokens::parsed || kinds_[static_cast<std::size_t>(id)] == Kind::user_defined;
-  };
+  const auto& sought = special == SpecialTokens::parsed ? special_tokens_ : user_defined_tokens_;
   std::vector<Occurrence> found;
   for (std::size_t at = 0; at < text.size(); ++at) {
     // Of the names, which are sorted, those that are as the text from here on, byte by byte.
-    auto first = special_tokens_.begin(), last = special_tokens_.end();
+    auto first = sought.begin(), last = sought.end();
     for (std::size_t length = 1; first != last && at + length <= text.size(); ++length) {
       const auto byte_of = [&](std::int32_t id) { return static_cast<unsigned char>(name(id)[length - 1]); };
       const auto byte = static_cast<unsigned char>(text[at + length - 1]);
@@ -310,12 +311,9 @@ std::vector<Tokenizer::Occurrence> Tokenizer::find_special_tokens(std::string_vi
                                [&](std::int32_t id, unsigned char b) { return byte_of(id) < b; });
       last = std::upper_bound(first, last, byte,
                               [&](unsigned char b, std::int32_t id) { return b < byte_of(id); });
-      bool is_first = true;  // of equal names
-      for (; first != last && name(*first).size() == length; ++first) {
-        if (!is_sought(*first)) continue;
-        if (is_first) found.push_back({at, length, *first});
-        is_first = false;
-      }
+      if (first == last || name(*first).size() != length) continue;
+      found.push_back({at, length, *first});
+      while (first != last && name(*first).size() == length) ++first;  // equal names
     }
   }
   return found;

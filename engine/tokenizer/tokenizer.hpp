@@ -110,7 +110,8 @@ class Tokenizer {
   std::vector<Merge> merges_;                                               // by left symbol, then by right
   std::vector<std::uint32_t> merges_begin_;  // by left symbol: where its merges begin; one more at the end
   std::array<Symbol, 256> byte_symbols_{};
-  std::vector<std::int32_t> special_tokens_;  // control and user-defined, by name
+  std::vector<std::int32_t> special_tokens_;       // control and user-defined, by name
+  std::vector<std::int32_t> user_defined_tokens_;  // those of them, by name
   std::vector<bool> ends_;
   std::size_t longest_token_ = 0;  // in bytes of pieces_
   std::optional<std::int32_t> bos_;
