@@ -69,7 +69,7 @@ class Decoder {
   Decoder(Device& device, const Options& options)
       : device_(device),
         options_(options),
-        file_(gguf::File::open(options.model)),
+        file_(open_model(options.model)),
         tokenizer_(Tokenizer::from(file_)),
         stream_(device.create_stream()),
         model_(device, *stream_, file_, n_positions()) {
@@ -210,9 +210,7 @@ Json oracle_json(const std::optional<OracleComparison>& c) {
 
 /// Reads the whole file, for its hash: once a run.
 Json model_json(const gguf::File& file) {
-  return {{"file", file.path().filename().string()},
-          {"bytes", file.bytes().size()},
-          {"xxh3", hex(hash_of(file.bytes()))}};
+  return {{"file", file.path().filename().string()}, {"bytes", file.size()}, {"xxh3", hex(file.hash())}};
 }
 
 Json record(const Device& device, const Json& model, const std::string& prompt, const std::string& text,

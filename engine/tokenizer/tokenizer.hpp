@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,12 @@
 #include "engine/tokenizer/pre_tokenizer.hpp"
 
 namespace m40llm {
+
+/// What a control token's name written out in a text ("<|im_end|>") becomes.
+enum class SpecialTokens {
+  as_text,  ///< text like any other: what strangers wrote cannot end a turn
+  parsed,   ///< its token: the text is a prompt in the model's chat format
+};
 
 /// Byte-level byte-pair encoding (tokenizer.ggml.model "gpt2") with the tables of a GGUF file.
 ///
@@ -30,10 +37,10 @@ class Tokenizer {
   /// kind or with another pre-tokenizer, or tables that contradict each other.
   [[nodiscard]] static Tokenizer from(const gguf::File& file);
 
-  /// Token ids of text, led by bos() if add_bos(). Control tokens written out in the text ("<|im_end|>")
-  /// become their tokens only if parse_special; tokens that the file marks as user-defined always do. O(n log
-  /// n) for n bytes.
-  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special = false) const;
+  /// Token ids of text, led by bos() if add_bos(). Tokens that the file marks as user-defined are always
+  /// recognised, control tokens as `special` says. O(n log n) for n bytes.
+  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text,
+                                                 SpecialTokens special = SpecialTokens::as_text) const;
 
   /// The bytes that the tokens stand for, control and unknown tokens left out. A token may end in the middle
   /// of a UTF-8 sequence. Throws Error naming an id that is not in the vocabulary.
@@ -48,8 +55,8 @@ class Tokenizer {
   [[nodiscard]] bool add_bos() const { return add_bos_; }
   /// Number of tokens; ids are 0 to size() - 1.
   [[nodiscard]] std::size_t size() const { return pieces_.size(); }
-  /// Whether text ends with this token: the file's end of sequence, turn or message, and control tokens that
-  /// are known under their name for it ("<|endoftext|>").
+  /// Whether text ends with this token: the file's end of sequence, turn or message, and tokens that are known
+  /// under their name for it ("<|endoftext|>"). The latter are control tokens, whatever type the file gives them.
   [[nodiscard]] bool is_end(std::int32_t token) const;
 
   /// The character that stands for a byte in tokens and merges (GPT-2's bytes_to_unicode, Radford et al.
@@ -60,34 +67,51 @@ class Tokenizer {
   /// What merges work on: a token's id, or an id from size() on for a string that is no token.
   using Symbol = std::int32_t;
   struct Merge {
+    Symbol right;
     std::int32_t rank;
     Symbol result;
+  };
+  /// With a seed that a file's author cannot know, so that no choice of texts makes finding one slow.
+  struct Hash {
+    using is_transparent = void;
+    std::uint64_t seed;
+    std::size_t operator()(std::string_view text) const;
   };
   struct Fragment {
     std::string_view text;
     std::int32_t token = -1;  // of a special token; -1 is text still to be encoded
   };
+  struct Occurrence {
+    std::size_t at, length;
+    std::int32_t token;
+  };
   enum class Kind : std::uint8_t { text, control, user_defined };
 
-  explicit Tokenizer(PreTokenizer pre_tokenizer) : pre_tokenizer_(std::move(pre_tokenizer)) {}
+  explicit Tokenizer(PreTokenizer pre_tokenizer);
 
   void read_vocabulary(const gguf::File& file);
   void read_merges(const gguf::File& file);
   void read_special_tokens(const gguf::File& file);
   [[nodiscard]] std::optional<std::int32_t> read_id(const gguf::File& file, std::string_view key) const;
-  [[nodiscard]] Symbol symbol(const std::string& text);
+  [[nodiscard]] Symbol symbol(std::string_view text);
+  [[nodiscard]] const Merge* find_merge(Symbol left, Symbol right) const;
   void check(std::int32_t token) const;
-  [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text, bool parse_special) const;
+  [[nodiscard]] std::vector<Occurrence> find_special_tokens(std::string_view text,
+                                                            SpecialTokens special) const;
+  [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text,
+                                                            SpecialTokens special) const;
   void encode_piece(std::string_view piece, std::vector<std::int32_t>& tokens) const;
   void append_symbol(Symbol symbol, std::string_view bytes, std::vector<std::int32_t>& tokens) const;
 
   PreTokenizer pre_tokenizer_;
   std::vector<std::string> pieces_;  // by id: bytes of text tokens, names of the others
   std::vector<Kind> kinds_;
-  std::unordered_map<std::string, Symbol> symbols_;  // by the token's text in the file
-  std::unordered_map<std::uint64_t, Merge> merges_;  // by left symbol << 32 | right symbol
+  std::unordered_map<std::string, Symbol, Hash, std::equal_to<>> symbols_;  // by the token's text in the file
+  std::vector<Merge> merges_;                                               // by left symbol, then by right
+  std::vector<std::uint32_t> merges_begin_;  // by left symbol: where its merges begin; one more at the end
   std::array<Symbol, 256> byte_symbols_{};
-  std::vector<std::int32_t> special_tokens_;  // control and user-defined, longest name first
+  std::vector<std::int32_t> special_tokens_;       // control and user-defined, by name
+  std::vector<std::int32_t> user_defined_tokens_;  // those of them, by name
   std::vector<bool> ends_;
   std::size_t longest_token_ = 0;  // in bytes of pieces_
   std::optional<std::int32_t> bos_;

@@ -9,11 +9,13 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <random>
 
 #include "engine/error.hpp"
 #include "engine/tokenizer/utf8.hpp"
+#include "tests/gguf/colliding_strings.hpp"
 #include "tests/gguf/gguf_writer.hpp"
 
 namespace m40llm {
@@ -212,10 +214,10 @@ TEST(Tokenizer, SpecialTokens) {
   const std::int32_t end = v.special("<|end|>", 3), longer = v.special("<|end|><|end|>", 3),
                      user = v.special("<u>", 4);
   const Tokenizer t = load(v.writer());
-  EXPECT_EQ(t.encode("a<|end|>b", true), (Ids{'a', end, 'b'}));
-  EXPECT_EQ(t.encode("<|end|>", false), (Ids{'<', '|', 'e', 'n', 'd', '|', '>'}));
-  EXPECT_EQ(t.encode("<|end|><|end|><|end|>", true), (Ids{longer, end}));
-  EXPECT_EQ(t.encode("a<u>b", false), (Ids{'a', user, 'b'}));
+  EXPECT_EQ(t.encode("a<|end|>b", SpecialTokens::parsed), (Ids{'a', end, 'b'}));
+  EXPECT_EQ(t.encode("<|end|>"), (Ids{'<', '|', 'e', 'n', 'd', '|', '>'}));
+  EXPECT_EQ(t.encode("<|end|><|end|><|end|>", SpecialTokens::parsed), (Ids{longer, end}));
+  EXPECT_EQ(t.encode("a<u>b"), (Ids{'a', user, 'b'}));
   EXPECT_EQ(t.decode(Ids{'a', end, user}), "a<u>");
   EXPECT_EQ(t.piece(end), "<|end|>");
   EXPECT_EQ(t.piece(' '), " ");
@@ -246,6 +248,156 @@ TEST(Tokenizer, BeginAndEnd) {
   EXPECT_EQ(load(v.writer()).bos(), std::nullopt);
 }
 
+// As with other engines, which say that they override the type.
+TEST(Tokenizer, EndsByNameWhateverTypeTheFileGives) {
+  for (const std::int32_t type : {1, 3, 4, 5}) {  // normal, control, user-defined, unused
+    for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "</s>",
+                             "<|endoftext|>", "<|end_of_text|>", "<EOT>", "<｜end▁of▁sentence｜>"}) {
+      Vocabulary v;
+      const std::int32_t end = v.special(name, type), other = v.special("<|im_start|>", 4);
+      const Tokenizer t = load(v.writer());
+      EXPECT_TRUE(t.is_end(end)) << name << " of type " << type;
+      EXPECT_FALSE(t.is_end(other));
+      EXPECT_EQ(t.decode(Ids{'a', end}), "a") << name << " of type " << type;
+      EXPECT_EQ(t.encode(name, SpecialTokens::parsed), Ids{end}) << name << " of type " << type;
+      EXPECT_FALSE(t.encode(name) == Ids{end}) << name << " of type " << type;
+    }
+  }
+  // Ids that metadata name are ends, too.
+  for (const char* key : {"eos", "eot", "eom"}) {
+    Vocabulary v;
+    const auto end = static_cast<std::uint32_t>(v.special("<bye>", 1));
+    const Tokenizer t = load(v.writer().u32("tokenizer.ggml." + std::string(key) + "_token_id", end));
+    EXPECT_TRUE(t.is_end(static_cast<std::int32_t>(end))) << key;
+  }
+}
+
+/// The definition, step by step: the longest names first, of equally long ones the first token's, each cut out of
+/// all text that is left. Ids of special tokens; -1 for each byte of text.
+Ids cut_one_by_one(const std::vector<std::string>& names, std::string_view text) {
+  std::vector<std::size_t> order(names.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return names[a].size() > names[b].size(); });
+  std::vector<std::pair<std::string, std::int32_t>> parts{{std::string(text), -1}};
+  for (const std::size_t i : order) {
+    std::vector<std::pair<std::string, std::int32_t>> finer;
+    for (auto& [part, id] : parts) {
+      for (std::size_t at = 0; id < 0 && (at = part.find(names[i])) != std::string::npos;) {
+        finer.push_back({part.substr(0, at), -1});
+        finer.push_back({names[i], static_cast<std::int32_t>(i)});
+        part.erase(0, at + names[i].size());
+      }
+      finer.push_back({part, id});
+    }
+    parts = finer;
+  }
+  Ids ids;
+  for (const auto& [part, id] : parts) {
+    if (id >= 0) {
+      ids.push_back(id);
+    } else {
+      ids.insert(ids.end(), part.size(), -1);
+    }
+  }
+  return ids;
+}
+
+TEST(Tokenizer, FindsSpecialTokensAsIfOneByOne) {
+  std::mt19937 random(11);
+  const auto letters = [&](std::size_t n) {
+    std::string text;
+    while (text.size() < n) text += "ab\xff"[random() % 3];
+    return text;
+  };
+  for (int round = 0; round < 200; ++round) {
+    Vocabulary v;
+    std::vector<std::string> names;
+    for (std::size_t n = 1 + random() % 8; n > 0; --n) {
+      names.push_back(letters(1 + random() % 5));  // a name may be there twice
+      v.special(names.back(), 3);
+    }
+    const Tokenizer t = load(v.writer());
+    for (int i = 0; i < 20; ++i) {
+      const std::string text = letters(random() % 40);
+      Ids ids = t.encode(text, SpecialTokens::parsed);
+      for (std::int32_t& id : ids) id = std::max(id - 256, -1);  // -1 is any byte
+      ASSERT_EQ(ids, cut_one_by_one(names, text)) << "round " << round << ": " << text;
+    }
+  }
+}
+
+// A file can have as many special tokens as it likes: to look for each in all of a long text would take minutes.
+TEST(Tokenizer, ManySpecialTokensInALongText) {
+  Vocabulary v;
+  for (int i = 0; i < 50'000; ++i) v.special("e" + std::to_string(i), 4);
+  const Tokenizer t = load(v.writer());
+  std::string text;
+  while (text.size() < 500'000) text += "every sentence e17 needs e's ";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(t.decode(t.encode(text)), text);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+TEST(Tokenizer, AChatTurn) {
+  Vocabulary v;
+  const std::int32_t start = v.special("<|im_start|>", 3), end = v.special("<|im_end|>", 3);
+  const Tokenizer t = load(v.writer());
+  EXPECT_EQ(t.encode("<|im_start|>u\nhi<|im_end|>\n", SpecialTokens::parsed),
+            (Ids{start, 'u', '\n', 'h', 'i', end, '\n'}));
+  EXPECT_EQ(t.encode("<|im_start|>u\nhi<|im_end|>\n", SpecialTokens::as_text).size(), 27u);
+}
+
+TEST(Tokenizer, MessagesHaveNothingThatATerminalObeys) {
+  const std::string evil = "\x1b[31m\xc2\x9b";
+  expect_refused(GgufWriter().str("tokenizer.ggml.model", evil), {"'\\x1b[31m\\xc2\\x9b'"});
+  expect_refused(Vocabulary().writer(evil), {"'\\x1b[31m\\xc2\\x9b'"});
+  Vocabulary v;
+  v.merges.push_back(evil);
+  expect_refused(v.writer(), {"merge 0 ", "'\\x1b[31m\\xc2\\x9b'"});
+}
+
+std::chrono::duration<double> time_to_load(const GgufWriter& writer) {
+  const TempFile temp(writer.bytes());
+  const auto begin = std::chrono::steady_clock::now();
+  (void)Tokenizer::from(gguf::File::open(temp.path));
+  return std::chrono::steady_clock::now() - begin;
+}
+
+// 0.5 MB of them: quadratic time would be seconds.
+TEST(Tokenizer, TokensThatCollideInTheLibrarysHashLoadAsFastAsOthers) {
+  const auto with = [](const std::vector<std::string>& tokens) {
+    Vocabulary v;
+    v.tokens.insert(v.tokens.end(), tokens.begin(), tokens.end());
+    v.types.resize(v.tokens.size(), 1);
+    return v.writer();
+  };
+  constexpr std::size_t kNames = 20000;
+  const auto colliding = testing::colliding_strings(kNames);
+  ASSERT_TRUE(testing::collide(colliding));
+  EXPECT_LT(time_to_load(with(colliding)),
+            5 * time_to_load(with(testing::other_strings(kNames))) + std::chrono::duration<double>(0.3));
+}
+
+// The library's hash of a number is the number, and its tables' sizes are known: pairs of symbols whose ids, put
+// into one number, are all the same modulo 42043.
+TEST(Tokenizer, MergesThatCollideInTheLibrarysHashLoadAsFastAsOthers) {
+  constexpr std::uint64_t kTable = 42043, kMerges = 41000;
+  const auto with = [](bool collide) {
+    GgufWriter w;
+    w.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "gpt-2");
+    std::vector<std::string> tokens, merges;
+    for (std::uint64_t i = 0; i < kTable; ++i) tokens.push_back(std::to_string(i));
+    for (std::uint64_t left = 0; left < kMerges; ++left) {
+      const std::uint64_t above = (left << 32) % kTable;
+      merges.push_back(std::to_string(left) + " " +
+                       std::to_string(collide ? (kTable - above) % kTable : left));
+    }
+    return w.strings("tokenizer.ggml.tokens", tokens).strings("tokenizer.ggml.merges", merges);
+  };
+  EXPECT_LT(time_to_load(with(true)), 5 * time_to_load(with(false)) + std::chrono::duration<double>(0.3));
+}
+
 TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
   const Tokenizer t = load(Vocabulary().writer());
   EXPECT_EQ(t.size(), 256u);
@@ -262,7 +414,7 @@ TEST(Tokenizer, RefusesFilesItCannotUse) {
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "llama"), {"'llama' is not supported", "gpt2"});
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "gpt2"),
                  {"'tokenizer.ggml.pre' is missing", "smollm"});
-  expect_refused(v.writer("qwen2"), {"'qwen2' is not supported", "default, gpt-2, llama-bpe, smollm"});
+  expect_refused(v.writer("qwen2"), {"'qwen2' is not supported", ", command-r,", ", default,", ", smollm,"});
   GgufWriter w;
   w.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "gpt-2");
   expect_refused(w, {"'tokenizer.ggml.tokens' is missing"});
@@ -340,7 +492,7 @@ TEST_F(RealTokenizer, KnowsItsSpecialTokens) {
   EXPECT_TRUE(tokenizer->is_end(0));  // <|endoftext|>
   EXPECT_TRUE(tokenizer->is_end(2));  // <|im_end|>
   EXPECT_FALSE(tokenizer->is_end(1));
-  EXPECT_EQ(tokenizer->encode("<|im_start|><|im_end|>", true), (Ids{1, 2}));
+  EXPECT_EQ(tokenizer->encode("<|im_start|><|im_end|>", SpecialTokens::parsed), (Ids{1, 2}));
 }
 
 TEST_F(RealTokenizer, AMegabyteWithoutSpaces) {
