@@ -83,7 +83,18 @@ void add_json_flag(CLI::App& app, std::string& json) {
 }
 
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command) {
-  std::vector<std::string> reversed(command.rbegin(), command.rend() - 1);  // CLI11 takes them from the back
+  std::vector<std::string> words;
+  for (std::size_t i = 1; i < command.size(); ++i) {
+    const std::string& word = command[i];
+    // CLI11 would take the next word for the value of "--name=".
+    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+      words.push_back(word.substr(0, word.size() - 1));
+      words.emplace_back();
+    } else {
+      words.push_back(word);
+    }
+  }
+  std::vector<std::string> reversed(words.rbegin(), words.rend());  // CLI11 takes them from the back
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {

@@ -55,6 +55,9 @@ void OracleComparison::add(const OracleStep& step, std::span<const float> logits
                          : std::isnan(difference)         ? std::numeric_limits<double>::infinity()
                                                           : difference;
   }
+  // Beyond the oracle's largest too: what is not finite there would be chosen, or hide what is.
+  if (!std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }))
+    largest_difference = std::numeric_limits<double>::infinity();
   if (static_cast<double>(step.logits[0]) - static_cast<double>(step.logits[1]) <= 2 * limit) return;
   ++decidable_steps;
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();

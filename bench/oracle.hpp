@@ -38,9 +38,12 @@ struct OracleComparison {
   std::size_t same_argmax = 0;      ///< of those
   double largest_difference = 0;
 
-  /// `logits` (n_vocab) of the step.
+  /// `logits` (n_vocab) of the step. One that is not finite, wherever it stands, differs infinitely.
   void add(const OracleStep& step, std::span<const float> logits, double limit);
-  bool passed(double limit) const { return largest_difference <= limit && same_argmax == decidable_steps; }
+  /// Of no steps nothing passed.
+  bool passed(double limit) const {
+    return steps != 0 && largest_difference <= limit && same_argmax == decidable_steps;
+  }
 };
 
 }  // namespace m40llm::bench

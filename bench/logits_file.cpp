@@ -1,0 +1,90 @@
+#include "bench/logits_file.hpp"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+#include "engine/error.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+constexpr std::size_t kHeaderBytes = 128;  // a multiple of 64, as the format asks, with room for any shape
+
+/// A link's target, which may not be there yet.
+std::filesystem::path real_path(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+  return error ? path : real;
+}
+
+}  // namespace
+
+LogitsFile::LogitsFile(const std::filesystem::path& path, std::size_t n_vocab)
+    : path_(real_path(path)), partial_(path_), n_vocab_(n_vocab) {
+  static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
+  partial_ += ".partial." + std::to_string(::getpid());
+  std::error_code error;
+  const auto status = std::filesystem::status(path_, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    throw Error("--logits '" + path.string() + "' is " +
+                (std::filesystem::is_directory(status) ? "a folder" : "no regular file") +
+                "; the name of a file to write is expected");
+  }
+  errno = 0;
+  file_.open(partial_, std::ios::binary | std::ios::trunc);
+  check("opened for writing");
+  write_header();
+}
+
+LogitsFile::~LogitsFile() {
+  if (finished_) return;
+  file_.close();
+  std::error_code ignored;
+  std::filesystem::remove(partial_, ignored);
+}
+
+void LogitsFile::append(std::span<const float> logits) {
+  errno = 0;
+  file_.write(reinterpret_cast<const char*>(logits.data()),
+              static_cast<std::streamsize>(logits.size_bytes()));
+  check("written whole");
+  ++n_steps_;
+}
+
+void LogitsFile::finish() {
+  errno = 0;
+  file_.seekp(0);
+  write_header();
+  file_.close();
+  check("written whole");
+  std::error_code error;
+  std::filesystem::rename(partial_, path_, error);
+  if (error) throw Error("--logits '" + path_.string() + "' cannot be put in its place: " + error.message());
+  finished_ = true;
+}
+
+void LogitsFile::write_header() {
+  std::string header("\x93NUMPY\x01\x00", 8);
+  const std::size_t length = kHeaderBytes - 10;
+  header += static_cast<char>(length);  // 16 bits, little-endian
+  header += '\0';
+  header += "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(n_steps_) + ", " +
+            std::to_string(n_vocab_) + "), }";
+  header.resize(kHeaderBytes - 1, ' ');
+  header += '\n';
+  file_.write(header.data(), static_cast<std::streamsize>(header.size()));
+  check("written whole");
+}
+
+void LogitsFile::check(const char* what) const {
+  if (file_) return;
+  throw Error("--logits '" + path_.string() + "' could not be " + what +
+              (errno != 0 ? std::string(": ") + std::strerror(errno) : ""));
+}
+
+}  // namespace m40llm::bench

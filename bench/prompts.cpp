@@ -1,0 +1,164 @@
+#include "bench/prompts.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "bench/options.hpp"
+#include "engine/error.hpp"
+#include "engine/tokenizer/utf8.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+constexpr std::size_t kShown = 60;  // bytes of a prompt, in messages
+constexpr const char* kStdin = "-";
+
+/// The first bytes of a text, whole characters.
+std::string beginning(std::string_view text) {
+  std::size_t end = std::min(text.size(), kShown);
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) --end;
+  return escaped(text.substr(0, end)) + (end < text.size() ? "..." : "");
+}
+
+/// All that an open file holds. Throws Error naming it.
+std::string read_all(int file, const std::string& name) {
+  std::string text;
+  std::array<char, 65536> chunk;
+  while (true) {
+    const ssize_t n = ::read(file, chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR && !interrupted()) continue;
+    if (n < 0) throw Error(name + " cannot be read: " + std::strerror(errno));
+    if (n == 0) return text;
+    text.append(chunk.data(), static_cast<std::size_t>(n));
+    if (text.size() > kLongestPrompt) {
+      throw Error(name + " is longer than " + std::to_string(kLongestPrompt) +
+                  " bytes, the most that a prompt may have");
+    }
+  }
+}
+
+Prompt read_stdin() { return {"stdin", read_all(STDIN_FILENO, "stdin")}; }
+
+Prompt read_file(const std::string& path) {
+  const std::string name = "prompt file '" + escaped(path) + "'";
+  struct Close {
+    int file;
+    ~Close() { ::close(file); }
+  };
+  // Not blocking: a FIFO that nobody writes to is refused, not waited for.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) throw Error(name + " cannot be opened: " + std::strerror(errno));
+  const Close close{file};
+  struct stat status {};
+  if (::fstat(file, &status) != 0) throw Error(name + " cannot be read: " + std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) throw Error(name + " is a folder; a file with text in UTF-8 is expected");
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(name + " is not a regular file; for what comes through a pipe, --prompt-file - reads stdin");
+  }
+  return {name, read_all(file, name)};
+}
+
+}  // namespace
+
+std::string escaped(std::string_view bytes) {
+  std::string text;
+  const auto append_hex = [&](char byte) {
+    std::array<char, 5> digits;
+    std::snprintf(digits.data(), digits.size(), "\\x%02x", static_cast<unsigned char>(byte));
+    text += digits.data();
+  };
+  while (!bytes.empty()) {
+    const std::size_t length = utf8::sequence_length(bytes);
+    const auto lead = static_cast<unsigned char>(bytes.front());
+    // U+0080 to U+009F are control characters too.
+    const bool control = lead < 0x20 || lead == 0x7f ||
+                         (lead == 0xc2 && length == 2 && static_cast<unsigned char>(bytes[1]) < 0xa0);
+    if (lead == '\n') {
+      text += "\\n";
+    } else if (lead == '\t') {
+      text += "\\t";
+    } else if (lead == '\\') {
+      text += "\\\\";
+    } else if (length == 0 || control) {
+      for (const char byte : bytes.substr(0, std::max<std::size_t>(1, length))) append_hex(byte);
+    } else {
+      text += bytes.substr(0, length);
+    }
+    bytes.remove_prefix(std::max<std::size_t>(1, length));
+  }
+  return text;
+}
+
+Prompt prompt_of(const std::string& text) { return {"prompt '" + beginning(text) + "'", text}; }
+
+PromptFlags::PromptFlags(CLI::App& app) : app_(app) {
+  text_ =
+      app.add_option("--prompt", texts_, "a text; repeatable")->type_name("TEXT")->allow_extra_args(false);
+  file_ =
+      app.add_option("--prompt-file", files_,
+                     "a file with a text, every byte of it, a last newline too; - reads stdin; repeatable")
+          ->type_name("FILE")
+          ->allow_extra_args(false);
+  app.add_flag("--special", special_, "control tokens written out in a text (<|im_start|>) are their tokens");
+}
+
+std::vector<Prompt> PromptFlags::read() const {
+  if (std::ranges::count(files_, kStdin) > 1)
+    throw UsageError("--prompt-file -: stdin can be read once, and is asked for again");
+  std::vector<Prompt> prompts;
+  auto text = texts_.begin();
+  auto file = files_.begin();
+  for (const CLI::Option* option : app_.parse_order()) {
+    if (option == text_) prompts.push_back(prompt_of(*text++));
+    if (option != file_) continue;
+    prompts.push_back(*file == kStdin ? read_stdin() : read_file(*file));
+    ++file;
+  }
+  return prompts;
+}
+
+std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, bool special) {
+  for (std::size_t at = 0; at < prompt.text.size();) {
+    const std::size_t length = utf8::sequence_length(std::string_view(prompt.text).substr(at));
+    if (length == 0)
+      throw Error(prompt.name + " is not UTF-8 at its byte " + std::to_string(at) +
+                  ": expected text in UTF-8");
+    at += length;
+  }
+  std::vector<int> tokens = tokenizer.encode(prompt.text, special);
+  if (prompt.text.empty()) {
+    if (tokens.empty())
+      throw Error(prompt.name +
+                  " is empty: expected a text, as this model has no token of its own to begin with");
+    return tokens;
+  }
+  std::size_t encoded = 0;
+  for (std::size_t i = tokenizer.add_bos() ? 1 : 0; i < tokens.size(); ++i)
+    encoded += tokenizer.piece(tokens[i]).size();
+  if (encoded >= prompt.text.size()) return tokens;
+  std::string without_token;
+  std::array<bool, 256> seen{};
+  for (const char byte : prompt.text) {
+    bool& known = seen[static_cast<unsigned char>(byte)];
+    if (known) continue;
+    known = true;
+    if (tokenizer.encode(std::string(1, byte)).size() == (tokenizer.add_bos() ? 1U : 0U))
+      without_token += byte;
+  }
+  const std::string which =
+      std::to_string(prompt.text.size() - encoded) + " of its " + std::to_string(prompt.text.size()) +
+      " bytes have no token in the model's vocabulary (" + beginning(without_token) + ")";
+  if (encoded == 0) throw Error(prompt.name + ": " + which + "; expected a text of bytes that have");
+  std::fprintf(stderr, "note: %s: %s and are left out\n", prompt.name.c_str(), which.c_str());
+  return tokens;
+}
+
+}  // namespace m40llm::bench
