@@ -15,17 +15,19 @@ namespace {
 
 constexpr std::size_t kHeaderBytes = 128;  // a multiple of 64, as the format asks, with room for any shape
 
-/// A link's target, which may not be there yet.
-std::filesystem::path real_path(const std::filesystem::path& path) {
+/// Where a link leads, there or not yet.
+std::filesystem::path target_of(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as the system
   std::error_code error;
-  std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
-  return error ? path : real;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(path, error); ++i)
+    path = path.parent_path() / std::filesystem::read_symlink(path, error);
+  return path;
 }
 
 }  // namespace
 
 LogitsFile::LogitsFile(const std::filesystem::path& path, std::size_t n_vocab)
-    : path_(real_path(path)), partial_(path_), n_vocab_(n_vocab) {
+    : path_(target_of(path)), partial_(path_), n_vocab_(n_vocab) {
   static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
   partial_ += ".partial." + std::to_string(::getpid());
   std::error_code error;

@@ -70,6 +70,9 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
       ->group(group);
   app.add_option("--workers", options.simt_workers, "SIMT device: worker threads; 0: one a core")
       ->type_name("N")
+      ->check([](const std::string& number) {  // CLI11 itself takes nothing for 0
+        return std::string(number.empty() ? "a number is expected" : "");
+      })
       ->capture_default_str()
       ->group(group);
 }

@@ -28,13 +28,16 @@ std::string beginning(std::string_view text) {
   return escaped(text.substr(0, end)) + (end < text.size() ? "..." : "");
 }
 
-/// All that an open file holds. Throws Error naming it.
+/// All that an open file holds, or what came before Ctrl-C. Throws Error naming it.
 std::string read_all(int file, const std::string& name) {
   std::string text;
   std::array<char, 65536> chunk;
   while (true) {
     const ssize_t n = ::read(file, chunk.data(), chunk.size());
-    if (n < 0 && errno == EINTR && !interrupted()) continue;
+    if (n < 0 && errno == EINTR) {
+      if (interrupted()) return text;
+      continue;
+    }
     if (n < 0) throw Error(name + " cannot be read: " + std::strerror(errno));
     if (n == 0) return text;
     text.append(chunk.data(), static_cast<std::size_t>(n));
