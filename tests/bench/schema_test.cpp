@@ -223,6 +223,22 @@ TEST(Schema, WhatIsWrongIsRefused) {
   EXPECT_NE(fault_of(with(decode(), "/stopped", "boredom")), "");
 }
 
+TEST(Schema, ADecodeThatWasNotFiniteOrWasCutHasNotPassed) {
+  const Json passed = with(decode(), "/passed", true);
+  EXPECT_EQ(fault_of(passed), "");
+  EXPECT_NE(fault_of(with(passed, "/fault", "the logit of token 0 is nan")), "");
+  EXPECT_NE(fault_of(with(passed, "/stopped", "interrupted")), "");
+  const Json failed = with(decode(), "/passed", false);
+  EXPECT_EQ(fault_of(failed), "");
+  EXPECT_EQ(fault_of(with(failed, "/stopped", "interrupted")), "");
+  EXPECT_NE(fault_of(with(failed, "/stopped", "not_finite")), "");  // without saying what
+  const Json fault = with(failed, "/fault", "the logit of token 0 is nan");
+  EXPECT_EQ(fault_of(with(fault, "/stopped", "not_finite")), "");
+  EXPECT_EQ(fault_of(fault), "");
+  EXPECT_NE(fault_of(with(failed, "/fault", "")), "");
+  EXPECT_NE(fault_of(with(decode(), "/fault", "x")), "");  // without "passed"
+}
+
 TEST(Schema, ATimeOnTheCpuCannotPassForAGpus) {
   Json simt = with(bench(), "/device_kind", "simt");
   EXPECT_NE(fault_of(simt), "");
