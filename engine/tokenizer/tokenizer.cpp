@@ -210,10 +210,10 @@ std::string Tokenizer::decode(std::span<const std::int32_t> tokens) const {
   return text;
 }
 
-std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool parse_special) const {
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   std::vector<std::int32_t> tokens;
   if (add_bos_) tokens.push_back(*bos_);
-  for (const Fragment& fragment : cut_at_special_tokens(text, parse_special)) {
+  for (const Fragment& fragment : cut_at_special_tokens(text, special)) {
     if (fragment.token >= 0) {
       tokens.push_back(fragment.token);
       continue;
@@ -224,13 +224,13 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool parse_sp
 }
 
 std::vector<Tokenizer::Fragment> Tokenizer::cut_at_special_tokens(std::string_view text,
-                                                                  bool parse_special) const {
+                                                                  SpecialTokens special) const {
   std::vector<Fragment> fragments;
   if (!text.empty()) fragments.push_back({text, -1});
   // Longest names first over the whole text, so that a name that is part of another one never cuts it.
   for (const std::int32_t id : special_tokens_) {
     const auto index = static_cast<std::size_t>(id);
-    if (kinds_[index] == Kind::control && !parse_special) continue;
+    if (kinds_[index] == Kind::control && special == SpecialTokens::as_text) continue;
     const std::string& name = pieces_[index];
     if (text.find(name) == std::string_view::npos) continue;
     std::vector<Fragment> finer;

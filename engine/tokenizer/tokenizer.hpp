@@ -15,6 +15,12 @@
 
 namespace m40llm {
 
+/// What a control token's name written out in a text ("<|im_end|>") becomes.
+enum class SpecialTokens {
+  as_text,  ///< text like any other: what strangers wrote cannot end a turn
+  parsed,   ///< its token: the text is a prompt in the model's chat format
+};
+
 /// Byte-level byte-pair encoding (tokenizer.ggml.model "gpt2") with the tables of a GGUF file.
 ///
 /// Text is split by the pre-tokenizer; the bytes of a piece are written as printable characters (GPT-2's
@@ -30,10 +36,10 @@ class Tokenizer {
   /// kind or with another pre-tokenizer, or tables that contradict each other.
   [[nodiscard]] static Tokenizer from(const gguf::File& file);
 
-  /// Token ids of text, led by bos() if add_bos(). Control tokens written out in the text ("<|im_end|>")
-  /// become their tokens only if parse_special; tokens that the file marks as user-defined always do. O(n log
-  /// n) for n bytes.
-  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special = false) const;
+  /// Token ids of text, led by bos() if add_bos(). Tokens that the file marks as user-defined are always
+  /// recognised, control tokens as `special` says. O(n log n) for n bytes.
+  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text,
+                                                 SpecialTokens special = SpecialTokens::as_text) const;
 
   /// The bytes that the tokens stand for, control and unknown tokens left out. A token may end in the middle
   /// of a UTF-8 sequence. Throws Error naming an id that is not in the vocabulary.
@@ -77,7 +83,8 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> read_id(const gguf::File& file, std::string_view key) const;
   [[nodiscard]] Symbol symbol(const std::string& text);
   void check(std::int32_t token) const;
-  [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text, bool parse_special) const;
+  [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text,
+                                                            SpecialTokens special) const;
   void encode_piece(std::string_view piece, std::vector<std::int32_t>& tokens) const;
   void append_symbol(Symbol symbol, std::string_view bytes, std::vector<std::int32_t>& tokens) const;
 

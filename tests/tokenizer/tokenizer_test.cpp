@@ -212,10 +212,10 @@ TEST(Tokenizer, SpecialTokens) {
   const std::int32_t end = v.special("<|end|>", 3), longer = v.special("<|end|><|end|>", 3),
                      user = v.special("<u>", 4);
   const Tokenizer t = load(v.writer());
-  EXPECT_EQ(t.encode("a<|end|>b", true), (Ids{'a', end, 'b'}));
-  EXPECT_EQ(t.encode("<|end|>", false), (Ids{'<', '|', 'e', 'n', 'd', '|', '>'}));
-  EXPECT_EQ(t.encode("<|end|><|end|><|end|>", true), (Ids{longer, end}));
-  EXPECT_EQ(t.encode("a<u>b", false), (Ids{'a', user, 'b'}));
+  EXPECT_EQ(t.encode("a<|end|>b", SpecialTokens::parsed), (Ids{'a', end, 'b'}));
+  EXPECT_EQ(t.encode("<|end|>"), (Ids{'<', '|', 'e', 'n', 'd', '|', '>'}));
+  EXPECT_EQ(t.encode("<|end|><|end|><|end|>", SpecialTokens::parsed), (Ids{longer, end}));
+  EXPECT_EQ(t.encode("a<u>b"), (Ids{'a', user, 'b'}));
   EXPECT_EQ(t.decode(Ids{'a', end, user}), "a<u>");
   EXPECT_EQ(t.piece(end), "<|end|>");
   EXPECT_EQ(t.piece(' '), " ");
@@ -340,7 +340,7 @@ TEST_F(RealTokenizer, KnowsItsSpecialTokens) {
   EXPECT_TRUE(tokenizer->is_end(0));  // <|endoftext|>
   EXPECT_TRUE(tokenizer->is_end(2));  // <|im_end|>
   EXPECT_FALSE(tokenizer->is_end(1));
-  EXPECT_EQ(tokenizer->encode("<|im_start|><|im_end|>", true), (Ids{1, 2}));
+  EXPECT_EQ(tokenizer->encode("<|im_start|><|im_end|>", SpecialTokens::parsed), (Ids{1, 2}));
 }
 
 TEST_F(RealTokenizer, AMegabyteWithoutSpaces) {
