@@ -7,6 +7,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "bench/evidence.hpp"
 #include "bench/options.hpp"
 #include "bench/oracle.hpp"
 #include "bench/statistics.hpp"
@@ -248,26 +249,6 @@ Json record(const Device& device, const Json& model, const std::string& prompt, 
           {"oracle", oracle_json(r.oracle)}};
 }
 
-/// Steps whose logits' bits are equal to those of a recorded run of the same kernels, model and tokens.
-struct HashComparison {
-  std::size_t equal = 0, different = 0, stale = 0;
-
-  void add(const Json& mine, const std::vector<Json>& recorded) {
-    for (const Json& other : recorded) {
-      if (other["kind"] != "decode" || other["model"]["xxh3"] != mine["model"]["xxh3"] ||
-          other["prompt_tokens"] != mine["prompt_tokens"])
-        continue;
-      const std::size_t n = std::min(other["logits_hash"].size(), mine["logits_hash"].size());
-      if (other["source_hash"] != mine["source_hash"]) {
-        stale += n;
-        continue;
-      }
-      for (std::size_t i = 0; i < n; ++i)
-        ++(other["logits_hash"][i] == mine["logits_hash"][i] ? equal : different);
-    }
-  }
-};
-
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app(
@@ -288,8 +269,10 @@ int run(const std::vector<std::string>& command) {
   app.add_option("--oracle", options.oracle,
                  "judge the logits of the prompts in this file against an independent implementation's")
       ->type_name("FILE");
-  app.add_option("--against", options.against,
-                 "records of other runs, on any device: the logits must have the same bits; repeatable")
+  app.add_option(
+         "--against", options.against,
+         "records of other runs, on any device: the logits must have the same bits, and some of them must "
+         "be there; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false);
   add_json_flag(app, options.common.json);
@@ -302,18 +285,14 @@ int run(const std::vector<std::string>& command) {
     for (const OraclePrompt& prompt : oracle) options.prompts.push_back(prompt.text);
   }
   if (options.prompts.empty()) throw UsageError("--prompt or --oracle is needed");
-  std::vector<Json> recorded;
-  for (const std::string& file : options.against) {
-    const Records read = read_records(file);
-    recorded.insert(recorded.end(), read.records.begin(), read.records.end());
-  }
+  Evidence evidence(options.against);
 
   const std::unique_ptr<Device> device = open_device(options.common.device);
-  std::cout << describe(device->info()) << std::endl;
+  std::cerr << describe(device->info()) << std::endl;
   Decoder decoder(*device, options);
   const Json model = model_json(decoder.file());
   for (const auto& [owner, bytes] : device->holdings())
-    std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
+    std::fprintf(stderr, "memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
   // All prompts are looked at before the first is decoded.
   struct Job {
     std::string prompt;
@@ -332,7 +311,6 @@ int run(const std::vector<std::string>& command) {
   std::size_t failed = 0;
   std::size_t done = 0;
   OracleComparison all;
-  HashComparison hashes;
   for (const auto& [prompt, expected, tokens] : jobs) {
     if (interrupted()) break;
     std::cout << "\n> " << prompt << std::flush;
@@ -340,7 +318,7 @@ int run(const std::vector<std::string>& command) {
     const Json entry = record(*device, model, prompt, decoder.text(result.tokens), result);
     log.append(entry);
     log.sync();
-    hashes.add(entry, recorded);
+    evidence.compare(log.header(), entry);
     ++done;
     const Spread times = result.decode_us.empty() ? Spread{} : spread(result.decode_us);
     std::printf(
@@ -369,13 +347,12 @@ int run(const std::vector<std::string>& command) {
     ++failed;
   }
   if (!options.against.empty()) {
-    std::printf("hashes of logits: %zu equal, %zu different, %zu stale (made by other kernel source)\n",
-                hashes.equal, hashes.different, hashes.stale);
-    failed += hashes.different != 0 ? 1 : 0;
+    std::cout << evidence.text() << "\n";
+    failed += evidence.passed() ? 0 : 1;
   }
   const std::size_t skipped = options.prompts.size() - done;
   return log.finish(done - std::min(done, failed), failed, skipped, skipped != 0 ? "interrupted" : "",
-                    failed != 0 ? 1 : 0);
+                    failed != 0 ? 1 : 0, options.against.empty() ? Json(nullptr) : evidence.json());
 }
 
 }  // namespace
