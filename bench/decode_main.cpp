@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "bench/decode_run.hpp"
+#include "bench/evidence.hpp"
 #include "bench/options.hpp"
 #include "bench/statistics.hpp"
 #include "engine/device/image.hpp"
@@ -111,26 +112,6 @@ Json record(const Device& device, const Json& model, const std::string& prompt, 
   return json;
 }
 
-/// Steps whose logits' bits are equal to those of a recorded run of the same kernels, model and tokens.
-struct HashComparison {
-  std::size_t equal = 0, different = 0, stale = 0;
-
-  void add(const Json& mine, const std::vector<Json>& recorded) {
-    for (const Json& other : recorded) {
-      if (other["kind"] != "decode" || other["model"]["xxh3"] != mine["model"]["xxh3"] ||
-          other["prompt_tokens"] != mine["prompt_tokens"])
-        continue;
-      const std::size_t n = std::min(other["logits_hash"].size(), mine["logits_hash"].size());
-      if (other["source_hash"] != mine["source_hash"]) {
-        stale += n;
-        continue;
-      }
-      for (std::size_t i = 0; i < n; ++i)
-        ++(other["logits_hash"][i] == mine["logits_hash"][i] ? equal : different);
-    }
-  }
-};
-
 bool is_same_file(const std::string& a, const std::string& b) {
   std::error_code unknown;  // neither need be there yet
   return std::filesystem::equivalent(a, b, unknown) ||
@@ -198,8 +179,10 @@ int run(const std::vector<std::string>& command) {
   app.add_option("--oracle", options.oracle,
                  "judge the logits of the prompts in this file against an independent implementation's")
       ->type_name("FILE");
-  app.add_option("--against", options.against,
-                 "records of other runs, on any device: the logits must have the same bits; repeatable")
+  app.add_option(
+         "--against", options.against,
+         "records of other runs, on any device: the logits must have the same bits, and some of them must "
+         "be there; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false);
   app.add_option("--logits", options.logits,
@@ -228,18 +211,14 @@ int run(const std::vector<std::string>& command) {
   if (prompts.empty()) throw UsageError("--prompt, --prompt-file or --oracle is needed");
   if (!options.logits.empty() && prompts.size() != 1)
     throw UsageError("--logits takes one prompt; there are " + std::to_string(prompts.size()));
-  std::vector<Json> recorded;
-  for (const std::string& file : options.against) {
-    const Records read = read_records(file);
-    recorded.insert(recorded.end(), read.records.begin(), read.records.end());
-  }
+  Evidence evidence(options.against);
 
   const std::unique_ptr<Device> device = open_device(options.common.device);
-  std::cout << describe(device->info()) << std::endl;
+  std::cerr << describe(device->info()) << std::endl;
   Decoder decoder(*device, options.decode);
   const Json model = model_json(decoder.file());
   for (const auto& [owner, bytes] : device->holdings())
-    std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
+    std::fprintf(stderr, "memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
   // All prompts are looked at before the first is decoded.
   std::vector<Job> jobs;
   for (const Prompt& prompt : prompts) {
@@ -255,16 +234,19 @@ int run(const std::vector<std::string>& command) {
   std::size_t passed = 0;
   std::size_t failed = 0;
   OracleComparison all;
-  HashComparison hashes;
   for (const auto& [prompt, expected, tokens] : jobs) {
     if (interrupted()) break;
     std::cout << "\n> " << prompt.text << std::flush;
-    const Decoded result = decoder.decode(tokens, expected, logits_file ? &*logits_file : nullptr);
-    const Json entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    Decoded result = decoder.decode(tokens, expected, logits_file ? &*logits_file : nullptr);
+    Json entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    if (!options.against.empty() && evidence.compare(log.header(), entry) == Evidence::Finding::different &&
+        result.fault.empty()) {
+      result.fault = "logits of other bits than recorded";
+      entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    }
     log.append(entry);
     log.sync();
     print(result, entry);
-    hashes.add(entry, recorded);
     if (result.interrupted()) break;
     ++(result.passed() ? passed : failed);
     if (!result.fault.empty()) {
@@ -286,11 +268,11 @@ int run(const std::vector<std::string>& command) {
     ++failed;
   }
   if (!options.against.empty()) {
-    std::printf("hashes of logits: %zu equal, %zu different, %zu stale (made by other kernel source)\n",
-                hashes.equal, hashes.different, hashes.stale);
-    failed += hashes.different != 0 ? 1 : 0;
+    std::cout << evidence.text() << "\n";
+    if (!evidence.passed() && failed == 0 && !interrupted()) ++failed;
   }
-  return log.finish(passed, failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0);
+  return log.finish(passed, failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0,
+                    options.against.empty() ? Json(nullptr) : evidence.json());
 }
 
 }  // namespace

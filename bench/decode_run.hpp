@@ -22,10 +22,10 @@ inline constexpr int kDefaultContext = 2048;
 
 struct DecodeOptions {
   std::string model;
-  int n_tokens = 64;             ///< to generate at most
-  int n_context = 0;             ///< 0: the model's, at most kDefaultContext
-  bool special = false;          ///< control tokens in prompts are parsed
-  bool find_not_finite = false;  ///< take a step that is not finite again, op by op
+  int n_tokens = 64;                               ///< to generate at most
+  int n_context = 0;                               ///< 0: the model's, at most kDefaultContext
+  SpecialTokens special = SpecialTokens::as_text;  ///< in prompts
+  bool find_not_finite = false;                    ///< take a step that is not finite again, op by op
 };
 
 /// One prompt, decoded.

@@ -19,7 +19,9 @@ struct OraclePrompt {
   std::vector<int> tokens;        ///< generated, greedily
   std::vector<OracleStep> steps;  ///< one for each token fed: prompt_tokens, then tokens
 };
-/// Throws Error naming the file and what in it is not as described.
+/// Throws Error naming the file, and the place in it that is not as described: a token that is no int from 0, a
+/// logit that no float holds, logits that rise, a number of steps that is not that of tokens. The model's
+/// vocabulary is not known here.
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
 
 /// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top

@@ -128,7 +128,7 @@ std::vector<Prompt> PromptFlags::read() const {
   return prompts;
 }
 
-std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, bool special) {
+std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, SpecialTokens special) {
   for (std::size_t at = 0; at < prompt.text.size();) {
     const std::size_t length = utf8::sequence_length(std::string_view(prompt.text).substr(at));
     if (length == 0)

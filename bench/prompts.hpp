@@ -35,7 +35,7 @@ class PromptFlags {
   /// for twice.
   std::vector<Prompt> read() const;
   const std::vector<std::string>& files() const { return files_; }
-  bool special() const { return special_; }
+  SpecialTokens special() const { return special_ ? SpecialTokens::parsed : SpecialTokens::as_text; }
 
  private:
   const CLI::App& app_;
@@ -47,7 +47,7 @@ class PromptFlags {
 
 /// The prompt's tokens, never none. Throws Error naming the prompt if it is not UTF-8 (at which byte), empty,
 /// or if no byte of it has a token. Bytes that have none among others that do are left out: said on stderr.
-std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, bool special);
+std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, SpecialTokens special);
 
 /// On one line and printable whatever the bytes: \n, \t, \\, \x1b, ...; printable UTF-8 stays.
 std::string escaped(std::string_view bytes);
