@@ -1,13 +1,16 @@
 #include "bench/logits_file.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <system_error>
 
+#include "bench/descriptor.hpp"
+#include "bench/output_file.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm::bench {
@@ -30,13 +33,16 @@ LogitsFile::LogitsFile(const std::filesystem::path& path, std::size_t n_vocab)
     : path_(target_of(path)), partial_(path_), n_vocab_(n_vocab) {
   static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
   partial_ += ".partial." + std::to_string(::getpid());
-  std::error_code error;
-  const auto status = std::filesystem::status(path_, error);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    throw Error("--logits '" + path.string() + "' is " +
-                (std::filesystem::is_directory(status) ? "a folder" : "no regular file") +
-                "; the name of a file to write is expected");
-  }
+  struct stat status {};
+  const bool exists = ::stat(path_.c_str(), &status) == 0;
+  const auto refuse = [&](const std::string& what) {
+    throw Error("--logits '" + path.string() + "' is " + what + "; the name of a file to write is expected");
+  };
+  if (exists && S_ISDIR(status.st_mode)) refuse("a folder");
+  if (exists && !S_ISREG(status.st_mode)) refuse("no regular file");
+  if (const Descriptor old(exists ? ::open(path_.c_str(), O_RDONLY | O_CLOEXEC) : -1);
+      exists && is_console(old.get(), status))
+    refuse("where this program's own output goes");
   errno = 0;
   file_.open(partial_, std::ios::binary | std::ios::trunc);
   check("opened for writing");
@@ -86,7 +92,7 @@ void LogitsFile::write_header() {
 void LogitsFile::check(const char* what) const {
   if (file_) return;
   throw Error("--logits '" + path_.string() + "' could not be " + what +
-              (errno != 0 ? std::string(": ") + std::strerror(errno) : ""));
+              (errno != 0 ? ": " + system_message(errno) : ""));
 }
 
 }  // namespace m40llm::bench

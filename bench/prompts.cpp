@@ -8,9 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <memory>
 
+#include "bench/descriptor.hpp"
 #include "bench/options.hpp"
 #include "engine/error.hpp"
 #include "engine/tokenizer/utf8.hpp"
@@ -38,7 +37,7 @@ std::string read_all(int file, const std::string& name) {
       if (interrupted()) return text;
       continue;
     }
-    if (n < 0) throw Error(name + " cannot be read: " + std::strerror(errno));
+    if (n < 0) throw Error(name + " cannot be read: " + system_message(errno));
     if (n == 0) return text;
     text.append(chunk.data(), static_cast<std::size_t>(n));
     if (text.size() > kLongestPrompt) {
@@ -52,21 +51,26 @@ Prompt read_stdin() { return {"stdin", read_all(STDIN_FILENO, "stdin")}; }
 
 Prompt read_file(const std::string& path) {
   const std::string name = "prompt file '" + escaped(path) + "'";
-  struct Close {
-    int file;
-    ~Close() { ::close(file); }
-  };
   // Not blocking: a FIFO that nobody writes to is refused, not waited for.
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) throw Error(name + " cannot be opened: " + std::strerror(errno));
-  const Close close{file};
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
-  if (::fstat(file, &status) != 0) throw Error(name + " cannot be read: " + std::strerror(errno));
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0)
+    throw Error(name + " cannot be opened: " + system_message(errno));
   if (S_ISDIR(status.st_mode)) throw Error(name + " is a folder; a file with text in UTF-8 is expected");
   if (!S_ISREG(status.st_mode)) {
     throw Error(name + " is not a regular file; for what comes through a pipe, --prompt-file - reads stdin");
   }
-  return {name, read_all(file, name)};
+  return {name, read_all(file.get(), name)};
+}
+
+void check_utf8(const Prompt& prompt) {
+  for (std::size_t at = 0; at < prompt.text.size();) {
+    const std::size_t length = utf8::sequence_length(std::string_view(prompt.text).substr(at));
+    if (length == 0)
+      throw Error(prompt.name + " is not UTF-8 at its byte " + std::to_string(at) +
+                  ": expected text in UTF-8");
+    at += length;
+  }
 }
 
 }  // namespace
@@ -125,17 +129,11 @@ std::vector<Prompt> PromptFlags::read() const {
     prompts.push_back(*file == kStdin ? read_stdin() : read_file(*file));
     ++file;
   }
+  if (!interrupted()) std::ranges::for_each(prompts, check_utf8);
   return prompts;
 }
 
 std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, SpecialTokens special) {
-  for (std::size_t at = 0; at < prompt.text.size();) {
-    const std::size_t length = utf8::sequence_length(std::string_view(prompt.text).substr(at));
-    if (length == 0)
-      throw Error(prompt.name + " is not UTF-8 at its byte " + std::to_string(at) +
-                  ": expected text in UTF-8");
-    at += length;
-  }
   std::vector<int> tokens = tokenizer.encode(prompt.text, special);
   if (prompt.text.empty()) {
     if (tokens.empty())

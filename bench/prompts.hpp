@@ -31,8 +31,8 @@ class PromptFlags {
   PromptFlags& operator=(const PromptFlags&) = delete;
 
   /// In the order of the command line; files and stdin are read here. Throws Error naming the file, and what is
-  /// wrong with it: it cannot be read, is a folder or no regular file, too long; UsageError if stdin is asked
-  /// for twice.
+  /// wrong with it: it cannot be read, is a folder or no regular file, too long, not UTF-8 (at which byte);
+  /// UsageError if stdin is asked for twice.
   std::vector<Prompt> read() const;
   const std::vector<std::string>& files() const { return files_; }
   SpecialTokens special() const { return special_ ? SpecialTokens::parsed : SpecialTokens::as_text; }
@@ -45,8 +45,8 @@ class PromptFlags {
   bool special_ = false;
 };
 
-/// The prompt's tokens, never none. Throws Error naming the prompt if it is not UTF-8 (at which byte), empty,
-/// or if no byte of it has a token. Bytes that have none among others that do are left out: said on stderr.
+/// The prompt's tokens, never none. Throws Error naming the prompt if it is empty, or if no byte of it has a
+/// token. Bytes that have none among others that do are left out: said on stderr.
 std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, SpecialTokens special);
 
 /// On one line and printable whatever the bytes: \n, \t, \\, \x1b, ...; printable UTF-8 stays.

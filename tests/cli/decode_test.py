@@ -446,6 +446,10 @@ class Logits(DecodeTest):
             result = self.decode(path, "--prompt", "c", "--logits", out)
             self.assertEqual(result.returncode, 1)
             self.assertRegex(result.stderr, f"m40llm-decode: error: --logits '{out}' .*{why}")
+        with (self.folder / "out").open("wb") as file:
+            result = self.decode(path, "--prompt", "c", "--logits", "/dev/stdout", stdout=file)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "m40llm-decode: error: --logits '/dev/stdout' is where this program's own output goes")
         self.assert_error(self.decode(path, "--prompt", "c", "--prompt", "d", "--logits", self.folder / "l.npy"), 2, "--logits", "one prompt", "2")
 
 
