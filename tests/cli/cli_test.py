@@ -604,7 +604,7 @@ class Decode(CliTest):
         found, end = self.interrupt(self.model(), "--prompt", "c", "--prompt", "d", "--tokens", "4000", "--context", "4096")
         self.assertEqual([record["stopped"] for record in found], ["interrupted"])
         self.assertLess(len(found[0]["tokens"]), 4000)
-        self.assertEqual([end["interrupted"], end["exit_code"], end["skipped"]], [True, 130, 1])
+        self.assertEqual([end["interrupted"], end["exit_code"], end["passed"], end["skipped"]], [True, 130, 0, 2])
 
     @unittest.skipUnless(os.path.isfile(MODEL), "M40LLM_MODEL is not a file")
     def test_ctrl_c_in_smollm2(self):
