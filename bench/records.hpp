@@ -67,13 +67,13 @@ class RecordWriter {
 };
 
 /// One run out of a file: what carries its id.
-struct Run {
+struct RunRecords {
   nlohmann::json header;
   std::vector<nlohmann::json> records;
   nlohmann::json end;  ///< null: the run was cut short
 };
 struct Records {
-  std::vector<Run> runs;  ///< in the order of their headers
+  std::vector<RunRecords> runs;  ///< in the order of their headers
   /// What was dropped at the end of the file and why; empty if nothing was.
   std::optional<std::string> dropped;
 };
