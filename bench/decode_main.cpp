@@ -71,9 +71,7 @@ Json oracle_json(const std::optional<OracleComparison>& c) {
 
 /// Reads the whole file, for its hash: once a run.
 Json model_json(const gguf::File& file) {
-  return {{"file", file.path().filename().string()},
-          {"bytes", file.bytes().size()},
-          {"xxh3", hex(hash_of(file.bytes()))}};
+  return {{"file", file.path().filename().string()}, {"bytes", file.size()}, {"xxh3", hex(file.hash())}};
 }
 
 Json record(const Device& device, const Json& model, const std::string& prompt, const std::string& text,

@@ -1,6 +1,7 @@
 #include "bench/decode_run.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <span>
 
@@ -10,13 +11,36 @@
 #include "bench/options.hpp"
 #include "engine/decode/find_not_finite.hpp"
 #include "engine/error.hpp"
+#include "engine/model/hparams.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
+namespace {
+
+/// Says on stderr which tokens end texts by their names alone: the file marks them as something else.
+void note_overridden_types(const gguf::File& file, const Tokenizer& tokenizer) {
+  constexpr std::int32_t kControl = 3;  // of tokenizer.ggml.token_type
+  if (!file.has("tokenizer.ggml.token_type")) return;
+  const std::vector<std::int32_t> types = file.i32s("tokenizer.ggml.token_type");
+  for (std::size_t id = 0; id < types.size(); ++id) {
+    const bool by_key =
+        std::ranges::any_of(std::array{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"},
+                            [&](const char* key) { return file.has(key) && file.u32(key) == id; });
+    const auto token = static_cast<std::int32_t>(id);
+    if (types[id] == kControl || by_key || !tokenizer.is_end(token)) continue;
+    std::cerr << "note: token " << id << " " << in_quotes(tokenizer.piece(token))
+              << " ends a text by its name; the file's type for it, " << types[id]
+              << ", is overridden (control: " << kControl << ")\n";
+  }
+}
+
+}  // namespace
 
 Decoder::Decoder(Device& device, const DecodeOptions& options)
     : device_(device),
       options_(options),
-      file_(gguf::File::open(options.model)),
+      file_(open_model(options.model)),
       tokenizer_(Tokenizer::from(file_)),
       stream_(device.create_stream()),
       model_(device, *stream_, file_, n_positions()) {
@@ -25,6 +49,7 @@ Decoder::Decoder(Device& device, const DecodeOptions& options)
                 " tokens, token_embd.weight " + std::to_string(model_.hparams().n_vocab) +
                 " rows; expected the same");
   }
+  note_overridden_types(file_, tokenizer_);
 }
 
 std::vector<int> Decoder::encode(const Prompt& prompt, const OraclePrompt* oracle) const {

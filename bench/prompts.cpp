@@ -12,20 +12,13 @@
 #include "bench/descriptor.hpp"
 #include "bench/options.hpp"
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 #include "engine/tokenizer/utf8.hpp"
 
 namespace m40llm::bench {
 namespace {
 
-constexpr std::size_t kShown = 60;  // bytes of a prompt, in messages
 constexpr const char* kStdin = "-";
-
-/// The first bytes of a text, whole characters.
-std::string beginning(std::string_view text) {
-  std::size_t end = std::min(text.size(), kShown);
-  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) --end;
-  return escaped(text.substr(0, end)) + (end < text.size() ? "..." : "");
-}
 
 /// All that an open file holds, or what came before Ctrl-C. Throws Error naming it.
 std::string read_all(int file, const std::string& name) {
@@ -50,7 +43,7 @@ std::string read_all(int file, const std::string& name) {
 Prompt read_stdin() { return {"stdin", read_all(STDIN_FILENO, "stdin")}; }
 
 Prompt read_file(const std::string& path) {
-  const std::string name = "prompt file '" + escaped(path) + "'";
+  const std::string name = "prompt file " + in_quotes(path);
   // Not blocking: a FIFO that nobody writes to is refused, not waited for.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
@@ -75,36 +68,7 @@ void check_utf8(const Prompt& prompt) {
 
 }  // namespace
 
-std::string escaped(std::string_view bytes) {
-  std::string text;
-  const auto append_hex = [&](char byte) {
-    std::array<char, 5> digits;
-    std::snprintf(digits.data(), digits.size(), "\\x%02x", static_cast<unsigned char>(byte));
-    text += digits.data();
-  };
-  while (!bytes.empty()) {
-    const std::size_t length = utf8::sequence_length(bytes);
-    const auto lead = static_cast<unsigned char>(bytes.front());
-    // U+0080 to U+009F are control characters too.
-    const bool control = lead < 0x20 || lead == 0x7f ||
-                         (lead == 0xc2 && length == 2 && static_cast<unsigned char>(bytes[1]) < 0xa0);
-    if (lead == '\n') {
-      text += "\\n";
-    } else if (lead == '\t') {
-      text += "\\t";
-    } else if (lead == '\\') {
-      text += "\\\\";
-    } else if (length == 0 || control) {
-      for (const char byte : bytes.substr(0, std::max<std::size_t>(1, length))) append_hex(byte);
-    } else {
-      text += bytes.substr(0, length);
-    }
-    bytes.remove_prefix(std::max<std::size_t>(1, length));
-  }
-  return text;
-}
-
-Prompt prompt_of(const std::string& text) { return {"prompt '" + beginning(text) + "'", text}; }
+Prompt prompt_of(const std::string& text) { return {"prompt " + in_quotes(text), text}; }
 
 PromptFlags::PromptFlags(CLI::App& app) : app_(app) {
   text_ =
@@ -154,11 +118,11 @@ std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, Spe
     if (tokenizer.encode(std::string(1, byte)).size() == (tokenizer.add_bos() ? 1U : 0U))
       without_token += byte;
   }
-  const std::string which =
-      std::to_string(prompt.text.size() - encoded) + " of its " + std::to_string(prompt.text.size()) +
-      " bytes have no token in the model's vocabulary (" + beginning(without_token) + ")";
-  if (encoded == 0) throw Error(prompt.name + ": " + which + "; expected a text of bytes that have");
-  std::fprintf(stderr, "note: %s: %s and are left out\n", prompt.name.c_str(), which.c_str());
+  const std::string which = std::to_string(prompt.text.size() - encoded) + " of its " +
+                            std::to_string(prompt.text.size()) +
+                            " bytes have no token in the model's vocabulary, " + in_quotes(without_token);
+  if (encoded == 0) throw Error(prompt.name + ": " + which + "; expected a text of others");
+  std::fprintf(stderr, "note: %s: %s, and are left out\n", prompt.name.c_str(), which.c_str());
   return tokens;
 }
 

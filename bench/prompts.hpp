@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -48,8 +47,5 @@ class PromptFlags {
 /// The prompt's tokens, never none. Throws Error naming the prompt if it is empty, or if no byte of it has a
 /// token. Bytes that have none among others that do are left out: said on stderr.
 std::vector<int> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt, SpecialTokens special);
-
-/// On one line and printable whatever the bytes: \n, \t, \\, \x1b, ...; printable UTF-8 stays.
-std::string escaped(std::string_view bytes);
 
 }  // namespace m40llm::bench

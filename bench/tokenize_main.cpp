@@ -4,6 +4,7 @@
 #include "bench/prompts.hpp"
 #include "engine/error.hpp"
 #include "engine/gguf/file.hpp"
+#include "engine/printable.hpp"
 
 /// m40llm-tokenize: a text in, its tokens out. It needs no device, and of a model's file only the tokenizer.
 namespace m40llm::bench {
@@ -15,7 +16,7 @@ int run(const std::vector<std::string>& command) {
   std::string model;
   CLI::App app(
       "Prints the tokens of texts as a model's tokenizer cuts them: a line a token, its id, a tab, and its "
-      "piece\n(\\n, \\t, \\\\ and \\xNN for what cannot be printed); an empty line between two texts.",
+      "piece\n(\\xNN for bytes that cannot be shown, \\\\ for a backslash); an empty line between two texts.",
       kProgram);
   app.add_option("--model", model, "GGUF file; needed")->type_name("FILE");
   const PromptFlags prompt_flags(app);
@@ -29,7 +30,8 @@ int run(const std::vector<std::string>& command) {
   for (const Prompt& prompt : prompts) texts.push_back(tokens_of(tokenizer, prompt, prompt_flags.special()));
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (i != 0) std::puts("");
-    for (const int token : texts[i]) std::printf("%d\t%s\n", token, escaped(tokenizer.piece(token)).c_str());
+    for (const int token : texts[i])
+      std::printf("%d\t%s\n", token, printable(tokenizer.piece(token)).c_str());
   }
   return 0;
 }

@@ -1,24 +1,19 @@
 #include "engine/gguf/file.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <concepts>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 
-static_assert(std::endian::native == std::endian::little, "values are read from the mapping as they lie");
+static_assert(std::endian::native == std::endian::little, "values are read from the file as they lie");
 
 namespace m40llm::gguf {
 namespace {
@@ -30,45 +25,10 @@ constexpr std::uint64_t kMinTensorInfoBytes =
     8 + 1 + 4 + 8 + 4 + 8;                                  // name, n_dims, one extent, type, offset
 constexpr std::uint64_t kMinMetadataBytes = 8 + 1 + 4 + 1;  // key, type, value
 
-struct TypeTraits {
-  TensorType type;
-  std::string_view name;
-  std::uint64_t block_elements;
-  std::uint64_t block_bytes;
-};
-
-constexpr std::array kTypes{
-    TypeTraits{TensorType::f32, "F32", 1, 4},       TypeTraits{TensorType::f16, "F16", 1, 2},
-    TypeTraits{TensorType::bf16, "BF16", 1, 2},     TypeTraits{TensorType::q4_0, "Q4_0", 32, 18},
-    TypeTraits{TensorType::q4_1, "Q4_1", 32, 20},   TypeTraits{TensorType::q5_0, "Q5_0", 32, 22},
-    TypeTraits{TensorType::q5_1, "Q5_1", 32, 24},   TypeTraits{TensorType::q8_0, "Q8_0", 32, 34},
-    TypeTraits{TensorType::q4_k, "Q4_K", 256, 144}, TypeTraits{TensorType::q5_k, "Q5_K", 256, 176},
-    TypeTraits{TensorType::q6_k, "Q6_K", 256, 210},
-};
-
-const TypeTraits* find_traits(std::uint32_t type) {
-  const auto it = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeTraits& t) {
-    return static_cast<std::uint32_t>(t.type) == type;
-  });
-  return it == kTypes.end() ? nullptr : &*it;
-}
-
-const TypeTraits& traits(TensorType type) {
-  const TypeTraits* found = find_traits(static_cast<std::uint32_t>(type));
-  if (found == nullptr) {
-    throw Error("tensor type " + std::to_string(static_cast<std::uint32_t>(type)) + " is not a known type");
-  }
-  return *found;
-}
-
-std::string supported_types() {
-  std::string list;
-  for (const TypeTraits& t : kTypes) {
-    list += (list.empty() ? "" : ", ") + std::string(t.name) + " (" +
-            std::to_string(static_cast<std::uint32_t>(t.type)) + ")";
-  }
-  return list;
-}
+/// Of what stands before the data: vocabularies take a few dozen MiB. A file can say that it has more without
+/// taking the space on disk, but not make anyone reserve it.
+constexpr std::uint64_t kMaxHeadBytes = std::uint64_t{256} << 20;
+constexpr std::size_t kReadAtOnce = 64 << 10;
 
 constexpr std::array<std::string_view, 13> kValueTypeNames{
     "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
@@ -76,22 +36,6 @@ constexpr std::array<std::uint64_t, 13> kValueTypeBytes{1, 1, 2, 2, 4, 4, 4, 1, 
 
 std::string_view name(ValueType type) { return kValueTypeNames.at(static_cast<std::size_t>(type)); }
 std::uint64_t value_bytes(ValueType type) { return kValueTypeBytes.at(static_cast<std::size_t>(type)); }
-
-/// Text from the file for a message: quoted, unprintable bytes as \xNN, long text cut.
-std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kMax = 80;
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out = "'";
-  for (const char c : text.substr(0, kMax)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
-    } else {
-      out += c;
-    }
-  }
-  return out + (text.size() > kMax ? "...'" : "'");
-}
 
 template <class T>
 T load(const std::byte* at) {
@@ -175,47 +119,16 @@ std::string describe(const Value& value) {
 
 }  // namespace
 
-std::string_view name(TensorType type) { return traits(type).name; }
-std::uint64_t block_elements(TensorType type) { return traits(type).block_elements; }
-std::uint64_t block_bytes(TensorType type) { return traits(type).block_bytes; }
-
 std::uint64_t Tensor::elements() const {
   std::uint64_t product = 1;
   for (const std::uint64_t extent : shape) product *= extent;
   return product;
 }
 
-void File::Unmap::operator()(const std::byte* begin) const { ::munmap(const_cast<std::byte*>(begin), size); }
-
-File::Mapping File::map(const std::filesystem::path& path) {
-  const auto fail = [&](const std::string& what) { throw Error(path.string() + ": " + what); };
-  struct Descriptor {
-    int fd;
-    ~Descriptor() {
-      if (fd >= 0) ::close(fd);
-    }
-  };
-  // O_NONBLOCK: opening a pipe must not wait for a writer; it is refused below.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0)
-    fail("cannot be opened: " + std::generic_category().message(errno) + " (expected a GGUF file)");
-  struct stat info {};
-  if (::fstat(file.fd, &info) != 0) fail("cannot be examined: " + std::generic_category().message(errno));
-  if (S_ISDIR(info.st_mode)) fail("is a directory (expected a GGUF file)");
-  if (!S_ISREG(info.st_mode)) fail("is not a regular file (expected a GGUF file)");
-  if (info.st_size == 0) fail("is empty (expected a GGUF file)");
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (begin == MAP_FAILED) {
-    fail("cannot be mapped (" + std::to_string(size) + " bytes): " + std::generic_category().message(errno));
-  }
-  return Mapping(static_cast<const std::byte*>(begin), Unmap{size});
-}
-
 /// Walks the file once from its start and fills a File; every read is bounded by the file's size.
 class File::Parser {
  public:
-  explicit Parser(File& file) : file_(file), bytes_(file.bytes()) {}
+  explicit Parser(File& file) : file_(file), size_(file.size()) {}
 
   void parse() {
     read_magic_and_version();
@@ -227,34 +140,61 @@ class File::Parser {
     alignment_ = read_alignment();
     check_count("tensors", tensor_count, kMinTensorInfoBytes);
     for (std::uint64_t i = 0; i < tensor_count; ++i) read_tensor_info(i);
+    index_tensors();
     place_tensor_data();
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { throw Error(file_.path_.string() + ": " + what); }
+  [[noreturn]] void fail(const std::string& what) const { file_.fail(what); }
 
-  [[nodiscard]] std::size_t remaining() const { return bytes_.size() - offset_; }
+  [[nodiscard]] std::uint64_t remaining() const { return size_ - offset_; }
 
-  /// The next `count` bytes; `part` of the current subject for the message.
-  std::span<const std::byte> take(std::uint64_t count, std::string_view part) {
+  /// Refuses to read `count` bytes that the file does not have; `part` of the current subject for the message.
+  void require(std::uint64_t count, std::string_view part) const {
     if (count > remaining()) {
       fail("truncated or damaged: " + subject_ + ": " + std::string(part) + " at byte " +
            std::to_string(offset_) + " takes " + std::to_string(count) + " bytes, but the file ends after " +
-           std::to_string(remaining()) + " more (it has " + std::to_string(bytes_.size()) + ")");
+           std::to_string(remaining()) + " more (it has " + std::to_string(size_) + ")");
     }
-    const auto taken = bytes_.subspan(offset_, static_cast<std::size_t>(count));
-    offset_ += taken.size();
-    return taken;
+    if (count > kMaxHeadBytes - offset_) {
+      fail(subject_ + ": " + std::string(part) + " at byte " + std::to_string(offset_) + " takes " +
+           std::to_string(count) + " bytes: metadata and list of tensors are more than the " +
+           std::to_string(kMaxHeadBytes >> 20) + " MiB expected at most");
+    }
+  }
+
+  /// The next bytes of the file, through a window that is moved along.
+  void take(std::span<std::byte> to, std::string_view part) {
+    require(to.size(), part);
+    while (!to.empty()) {
+      if (offset_ - window_begin_ == window_.size()) move_window();
+      const auto in_window = std::span(window_).subspan(static_cast<std::size_t>(offset_ - window_begin_));
+      const std::size_t n = std::min(to.size(), in_window.size());
+      std::copy_n(in_window.begin(), n, to.begin());
+      to = to.subspan(n);
+      offset_ += n;
+    }
+  }
+
+  void move_window() {
+    window_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(remaining(), kReadAtOnce)));
+    file_.input_.read(offset_, window_);
+    window_begin_ = offset_;
   }
 
   template <class T>
   T read(std::string_view part) {
-    return load<T>(take(sizeof(T), part).data());
+    std::array<std::byte, sizeof(T)> bytes;
+    take(bytes, part);
+    return load<T>(bytes.data());
   }
 
-  std::string_view read_string(std::string_view part) {
+  std::string read_string(std::string_view part) {
     const auto length = read<std::uint64_t>(part);
-    return as_text(take(length, part));
+    require(length, part);
+    std::string text(static_cast<std::size_t>(length), '\0');
+    take(std::as_writable_bytes(std::span(text)), part);
+    return text;
   }
 
   void check_count(std::string_view what, std::uint64_t count, std::uint64_t min_bytes) const {
@@ -267,7 +207,8 @@ class File::Parser {
 
   void read_magic_and_version() {
     subject_ = "the header";
-    const std::string_view magic = as_text(take(4, "magic"));
+    const auto bytes = read<std::array<std::byte, 4>>("magic");
+    const std::string_view magic = as_text(bytes);
     if (magic == "FUGG") fail("is a big-endian GGUF file (magic 'FUGG'; expected little-endian, 'GGUF')");
     if (magic != "GGUF") fail("is not a GGUF file (magic " + in_quotes(magic) + ", expected 'GGUF')");
     file_.version_ = read<std::uint32_t>("version");
@@ -292,7 +233,7 @@ class File::Parser {
 
   void read_metadata(std::uint64_t index) {
     subject_ = "metadata entry " + std::to_string(index);
-    const std::string_view key = read_string("key");
+    const std::string key = read_string("key");
     if (key.empty()) fail(subject_ + ": its key is empty");
     subject_ = "metadata key " + in_quotes(key);
     Value value{read_value_type("value type"), {}, 1, {}};
@@ -302,21 +243,35 @@ class File::Parser {
       if (value.element_type == ValueType::array) fail(subject_ + ": an array of arrays is not supported");
       value.count = read<std::uint64_t>("array length");
     }
-    value.payload = take_elements(value.element_type, value.count);
-    if (!file_.metadata_.emplace(key, value).second) fail(subject_ + " occurs twice");
+    value.payload = read_elements(value.element_type, value.count);
+    if (!file_.metadata_.emplace(key, std::move(value)).second) fail(subject_ + " occurs twice");
   }
 
-  std::span<const std::byte> take_elements(ValueType type, std::uint64_t count) {
-    const std::size_t begin = offset_;
-    if (type == ValueType::string) {
-      if (count > remaining() / 8) fail_array(type, count);
-      for (std::uint64_t i = 0; i < count; ++i) read_string("string");
-    } else {
-      if (count > remaining() / value_bytes(type)) fail_array(type, count);
-      const auto elements = take(count * value_bytes(type), "value");
-      if (type == ValueType::boolean) check_booleans(elements);
+  std::vector<std::byte> read_elements(ValueType type, std::uint64_t count) {
+    if (type == ValueType::string) return read_strings(count);
+    if (count > remaining() / value_bytes(type)) fail_array(type, count);
+    require(count * value_bytes(type), "value");
+    std::vector<std::byte> elements(static_cast<std::size_t>(count * value_bytes(type)));
+    take(elements, "value");
+    if (type == ValueType::boolean) check_booleans(elements);
+    return elements;
+  }
+
+  /// Each with its length before it, as in the file.
+  std::vector<std::byte> read_strings(std::uint64_t count) {
+    if (count > remaining() / 8) fail_array(ValueType::string, count);
+    std::vector<std::byte> strings;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto length = read<std::uint64_t>("string");
+      require(length, "string");
+      const std::size_t at = strings.size();
+      const std::size_t size = sizeof length + static_cast<std::size_t>(length);
+      if (at + size > strings.capacity()) strings.reserve(std::max(at + size, 2 * at));
+      strings.resize(at + size);
+      std::memcpy(strings.data() + at, &length, sizeof length);
+      take(std::span(strings).subspan(at + sizeof length), "string");
     }
-    return bytes_.subspan(begin, offset_ - begin);
+    return strings;
   }
 
   [[noreturn]] void fail_array(ValueType type, std::uint64_t count) const {
@@ -348,29 +303,31 @@ class File::Parser {
 
   void read_tensor_info(std::uint64_t index) {
     subject_ = "tensor " + std::to_string(index);
-    const std::string_view name = read_string("name");
+    std::string name = read_string("name");
     if (name.empty()) fail(subject_ + ": its name is empty");
     subject_ = "tensor " + in_quotes(name);
-    if (!file_.tensor_index_.emplace(name, file_.tensors_.size()).second) fail(subject_ + " occurs twice");
-    Tensor tensor{std::string(name), TensorType::f32, read_shape(), {}};
-    const auto type = read<std::uint32_t>("type");
-    const TypeTraits* traits = find_traits(type);
-    if (traits == nullptr) {
-      fail(subject_ + ": type " + std::to_string(type) + " is not supported (expected one of " +
-           supported_types() + ")");
-    }
-    tensor.type = traits->type;
-    if (tensor.shape[0] % traits->block_elements != 0) {
+    Tensor tensor{std::move(name), TensorType::f32, read_shape(), 0, 0};
+    tensor.type = read_tensor_type();
+    if (tensor.shape[0] % block_elements(tensor.type) != 0) {
       fail(subject_ + ": its first extent " + std::to_string(tensor.shape[0]) + " is not a multiple of " +
-           std::to_string(traits->block_elements) + ", the block of " + std::string(traits->name));
+           std::to_string(block_elements(tensor.type)) + ", the block of " +
+           std::string(gguf::name(tensor.type)));
     }
-    const auto data_offset = read<std::uint64_t>("data offset");
-    if (data_offset % alignment_ != 0) {
-      fail(subject_ + ": its data offset " + std::to_string(data_offset) +
+    tensor.offset = read<std::uint64_t>("data offset");
+    if (tensor.offset % alignment_ != 0) {
+      fail(subject_ + ": its data offset " + std::to_string(tensor.offset) +
            " is not a multiple of the alignment " + std::to_string(alignment_));
     }
     file_.tensors_.push_back(std::move(tensor));
-    data_offsets_.push_back(data_offset);
+  }
+
+  TensorType read_tensor_type() {
+    const auto number = read<std::uint32_t>("type");
+    try {
+      return tensor_type(number);
+    } catch (const Error& error) {
+      fail(subject_ + ": " + error.what());
+    }
   }
 
   std::vector<std::uint64_t> read_shape() {
@@ -391,25 +348,36 @@ class File::Parser {
     return shape;
   }
 
+  void index_tensors() {
+    const std::vector<Tensor>& tensors = file_.tensors_;
+    std::vector<std::size_t>& order = file_.by_name_;
+    order.resize(tensors.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return tensors[a].name < tensors[b].name; });
+    const auto twice = std::adjacent_find(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return tensors[a].name == tensors[b].name;
+    });
+    if (twice != order.end()) fail("tensor " + in_quotes(tensors[*twice].name) + " occurs twice");
+  }
+
+  /// Makes the offsets, which count from the start of the data section, those of the file.
   void place_tensor_data() {
     if (file_.tensors_.empty()) return;
-    // offset_ is at most the size of a file on disk, so that rounding it up cannot overflow.
-    const std::uint64_t begin = (std::uint64_t{offset_} + alignment_ - 1) / alignment_ * alignment_;
-    const std::uint64_t available = begin <= bytes_.size() ? bytes_.size() - begin : 0;
-    for (std::size_t i = 0; i < file_.tensors_.size(); ++i) {
-      Tensor& tensor = file_.tensors_[i];
-      std::uint64_t size = 0;
+    // offset_ is at most kMaxHeadBytes, so that rounding it up cannot overflow.
+    const std::uint64_t begin = (offset_ + alignment_ - 1) / alignment_ * alignment_;
+    const std::uint64_t available = begin <= size_ ? size_ - begin : 0;
+    for (Tensor& tensor : file_.tensors_) {
       const std::uint64_t blocks = tensor.elements() / block_elements(tensor.type);
-      const bool overflow = __builtin_mul_overflow(blocks, block_bytes(tensor.type), &size);
-      if (overflow || data_offsets_[i] > available || size > available - data_offsets_[i]) {
+      const bool overflow = __builtin_mul_overflow(blocks, block_bytes(tensor.type), &tensor.bytes);
+      if (overflow || tensor.offset > available || tensor.bytes > available - tensor.offset) {
         fail("truncated or damaged: tensor " + in_quotes(tensor.name) + ": its data (" +
-             (overflow ? "more than 2^64" : std::to_string(size)) + " bytes at offset " +
-             std::to_string(data_offsets_[i]) +
+             (overflow ? "more than 2^64" : std::to_string(tensor.bytes)) + " bytes at offset " +
+             std::to_string(tensor.offset) +
              " of the data section) goes past the end of the file (the section has " +
              std::to_string(available) + " bytes)");
       }
-      tensor.data =
-          bytes_.subspan(static_cast<std::size_t>(begin + data_offsets_[i]), static_cast<std::size_t>(size));
+      tensor.offset += begin;
     }
     check_overlaps();
   }
@@ -418,9 +386,9 @@ class File::Parser {
     std::vector<const Tensor*> order;
     for (const Tensor& tensor : file_.tensors_) order.push_back(&tensor);
     std::sort(order.begin(), order.end(),
-              [](const Tensor* a, const Tensor* b) { return a->data.data() < b->data.data(); });
+              [](const Tensor* a, const Tensor* b) { return a->offset < b->offset; });
     for (std::size_t i = 1; i < order.size(); ++i) {
-      if (order[i - 1]->data.data() + order[i - 1]->data.size() > order[i]->data.data()) {
+      if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
         fail("the data of tensors " + in_quotes(order[i - 1]->name) + " and " + in_quotes(order[i]->name) +
              " overlap");
       }
@@ -428,45 +396,56 @@ class File::Parser {
   }
 
   File& file_;
-  std::span<const std::byte> bytes_;
-  std::size_t offset_ = 0;
+  std::uint64_t size_;
+  std::uint64_t offset_ = 0;
+  std::vector<std::byte> window_;  // the file's bytes from window_begin_ on
+  std::uint64_t window_begin_ = 0;
   std::string subject_;  // what is being read, for messages
   std::uint32_t alignment_ = kDefaultAlignment;
-  std::vector<std::uint64_t> data_offsets_;  // of each tensor, from the start of the data section
 };
 
 File File::open(const std::filesystem::path& path) {
-  File file(path, map(path));
+  File file{InputFile(path)};
   Parser(file).parse();
   return file;
+}
+
+void File::read(const Tensor& tensor, std::uint64_t from, std::span<std::byte> to) const {
+  input_.read(tensor.offset + from, to);
+}
+
+std::vector<std::byte> File::read(const Tensor& tensor) const {
+  std::vector<std::byte> data(static_cast<std::size_t>(tensor.bytes));
+  read(tensor, 0, data);
+  return data;
 }
 
 const Tensor& File::tensor(std::string_view name) const {
   const Tensor* found = find_tensor(name);
   if (found == nullptr) {
-    throw Error(path_.string() + ": tensor " + in_quotes(name) + " is missing (the file has " +
-                std::to_string(tensors_.size()) + " tensors)");
+    fail("tensor " + in_quotes(name) + " is missing (the file has " + std::to_string(tensors_.size()) +
+         " tensors)");
   }
   return *found;
 }
 
 const Tensor* File::find_tensor(std::string_view name) const {
-  const auto it = tensor_index_.find(name);
-  return it == tensor_index_.end() ? nullptr : &tensors_[it->second];
+  const auto it = std::lower_bound(by_name_.begin(), by_name_.end(), name,
+                                   [&](std::size_t i, std::string_view n) { return tensors_[i].name < n; });
+  return it == by_name_.end() || tensors_[*it].name != name ? nullptr : &tensors_[*it];
 }
 
 const Value& File::value(std::string_view key, std::string_view expected) const {
   const auto it = metadata_.find(key);
   if (it == metadata_.end()) {
-    throw Error(path_.string() + ": metadata key " + in_quotes(key) + " is missing (expected " +
-                std::string(expected) + ")");
+    fail("metadata key " + in_quotes(key) + " is missing (expected " + std::string(expected) + ")");
   }
   return it->second;
 }
 
 void File::wrong_value(std::string_view key, const Value& value, std::string_view expected) const {
-  throw Error(path_.string() + ": metadata key " + in_quotes(key) + " is " + describe(value) + " (expected " +
-              std::string(expected) + ")");
+  fail("metadata key " + in_quotes(key) + " is " + describe(value) + " (expected " + std::string(expected) +
+       ")");
 }
 
 template <class T>
@@ -486,12 +465,12 @@ std::vector<T> File::numbers(std::string_view key, std::string_view expected) co
   std::vector<T> result;
   result.reserve(found.payload.size() / width);
   for (std::size_t at = 0; at < found.payload.size(); at += width) {
-    const auto element = found.payload.subspan(at, width);
-    const auto converted = convert<T>(found.element_type, element.data());
+    const std::byte* const element = found.payload.data() + at;
+    const auto converted = convert<T>(found.element_type, element);
     if (!converted) {
-      throw Error(path_.string() + ": metadata key " + in_quotes(key) + " has the element " +
-                  describe({found.element_type, found.element_type, 1, element}) + " at index " +
-                  std::to_string(at / width) + " (expected " + std::string(expected) + ")");
+      fail("metadata key " + in_quotes(key) + " has the element " +
+           describe({found.element_type, found.element_type, 1, {element, element + width}}) + " at index " +
+           std::to_string(at / width) + " (expected " + std::string(expected) + ")");
     }
     result.push_back(*converted);
   }
@@ -534,7 +513,7 @@ std::vector<std::string_view> File::strings(std::string_view key) const {
     wrong_value(key, found, kExpected);
   std::vector<std::string_view> result;
   result.reserve(static_cast<std::size_t>(found.count));  // open() has walked all of them
-  for (auto rest = found.payload; !rest.empty();) {
+  for (auto rest = std::span(found.payload); !rest.empty();) {
     result.push_back(string_at(rest));
     rest = rest.subspan(8 + result.back().size());
   }

@@ -1,21 +1,43 @@
 #include "engine/model/hparams.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
-#include <unordered_set>
+#include <set>
+#include <span>
 
-#include "engine/error.hpp"
+#include "engine/model/pack.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm {
 namespace {
 
-std::string where(const gguf::File& file) { return file.path().string() + ": "; }
+constexpr std::string_view kArchitecture = "llama";
+constexpr std::array kVectorTypes{gguf::TensorType::f32};
+
+/// What a file is at all, before anything is missed in it: parts of a model, adapters, projectors and models of
+/// other architectures lack or have other keys and tensors.
+void expect_model(const gguf::File& file) {
+  if (const std::uint32_t parts = file.u32_or("split.count", 1); parts > 1) {
+    file.fail("is part " + std::to_string(std::uint64_t{file.u32_or("split.no", 0)} + 1) + " of " +
+              std::to_string(parts) +
+              " of a model (split.no and split.count of its metadata); expected one file, as "
+              "'llama-gguf-split --merge' makes of them");
+  }
+  if (const std::string_view type = file.str_or("general.type", "model"); type != "model")
+    file.fail("general.type is " + in_quotes(type) + "; expected 'model'");
+  if (const std::string_view architecture = file.str("general.architecture"); architecture != kArchitecture) {
+    file.fail("general.architecture is " + in_quotes(architecture) + "; expected " +
+              in_quotes(kArchitecture));
+  }
+}
 
 /// A size between least and most.
 int size(const gguf::File& file, std::string_view key, std::uint32_t value, std::uint32_t least,
          std::uint32_t most) {
   if (value < least || value > most) {
-    throw Error(where(file) + std::string(key) + " is " + std::to_string(value) + "; expected " +
-                std::to_string(least) + " to " + std::to_string(most));
+    file.fail(std::string(key) + " is " + std::to_string(value) + "; expected " + std::to_string(least) +
+              " to " + std::to_string(most));
   }
   return static_cast<int>(value);
 }
@@ -33,30 +55,29 @@ void expect_shape(const gguf::File& file, const std::string& name, std::vector<s
       joined += (joined.empty() ? "" : " x ") + std::to_string(extent);
     return joined;
   };
-  throw Error(where(file) + "tensor '" + name + "' is " + text(tensor.shape) + "; expected " + text(shape));
+  file.fail("tensor '" + name + "' is " + text(tensor.shape) + "; expected " + text(shape));
+}
+
+void expect_type(const gguf::File& file, const std::string& name, std::span<const gguf::TensorType> types) {
+  const gguf::TensorType type = file.tensor(name).type;
+  if (std::find(types.begin(), types.end(), type) == types.end()) {
+    file.fail("tensor '" + name + "' is " + gguf::name_and_number(type) + "; expected " + gguf::names(types));
+  }
 }
 
 void expect_vector(const gguf::File& file, const std::string& name, int n) {
   expect_shape(file, name, {static_cast<std::uint64_t>(n)});
-  if (file.tensor(name).type != gguf::TensorType::f32) {
-    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(file.tensor(name).type)) +
-                "; expected F32");
-  }
+  expect_type(file, name, kVectorTypes);
 }
 
 void expect_matrix(const gguf::File& file, const std::string& name, int rows, int cols) {
   expect_shape(file, name, {static_cast<std::uint64_t>(cols), static_cast<std::uint64_t>(rows)});
-  const gguf::TensorType type = file.tensor(name).type;
-  if (type != gguf::TensorType::f32 && type != gguf::TensorType::f16 && type != gguf::TensorType::q8_0 &&
-      type != gguf::TensorType::q4_1) {
-    throw Error(where(file) + "tensor '" + name + "' is " + std::string(gguf::name(type)) +
-                "; expected F32, F16, Q8_0 or Q4_1");
-  }
+  expect_type(file, name, kMatrixTypes);
 }
 
 /// Any other tensor (a bias, frequency factors, norms of q and k) would change what the model computes.
 void refuse_others(const gguf::File& file, const Hparams& h) {
-  std::unordered_set<std::string> used{"token_embd.weight", "output_norm.weight", "output.weight"};
+  std::set<std::string> used{"token_embd.weight", "output_norm.weight", "output.weight"};
   for (int layer = 0; layer < h.n_layers; ++layer) {
     for (const char* name : {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate",
                              "ffn_up", "ffn_down"}) {
@@ -65,35 +86,36 @@ void refuse_others(const gguf::File& file, const Hparams& h) {
   }
   for (const gguf::Tensor& tensor : file.tensors()) {
     if (!used.contains(tensor.name)) {
-      throw Error(where(file) + "tensor '" + tensor.name +
-                  "' is not supported; expected none but the weights of " + std::to_string(h.n_layers) +
-                  " layers without biases");
+      file.fail("tensor " + in_quotes(tensor.name) + " is not supported; expected none but the weights of " +
+                std::to_string(h.n_layers) + " layers without biases");
     }
   }
 }
 
 }  // namespace
 
+gguf::File open_model(const std::filesystem::path& path) {
+  gguf::File file = gguf::File::open(path);
+  expect_model(file);
+  return file;
+}
+
 Hparams read_hparams(const gguf::File& file) {
-  const std::string_view architecture = file.str("general.architecture");
-  if (architecture != "llama") {
-    throw Error(where(file) + "general.architecture is '" + std::string(architecture) +
-                "'; expected 'llama'");
-  }
+  expect_model(file);
   constexpr const char* kScaling = "llama.rope.scaling.type";
   if (file.str_or(kScaling, "none") != "none") {
-    throw Error(where(file) + kScaling + " is '" + std::string(file.str(kScaling)) + "'; expected 'none'");
+    file.fail(std::string(kScaling) + " is " + in_quotes(file.str(kScaling)) + "; expected 'none'");
   }
   // Without the type a factor means linear scaling; the second is its key in older files.
   for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
     const float factor = file.f32_or(key, 1);
     if (factor != 0 && factor != 1) {
-      throw Error(where(file) + key + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
+      file.fail(std::string(key) + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
     }
   }
   if (file.has("llama.expert_count") && file.u32("llama.expert_count") != 0) {
-    throw Error(where(file) + "llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) +
-                "; expected 0 (no experts)");
+    file.fail("llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) +
+              "; expected 0 (no experts)");
   }
   Hparams h;
   h.n_layers = size(file, "llama.block_count", 1, 1024);
@@ -105,8 +127,8 @@ Hparams read_hparams(const gguf::File& file) {
   h.n_kv_heads = size(file, "llama.attention.head_count_kv",
                       file.u32_or("llama.attention.head_count_kv", heads), 1, heads);
   if (h.n_heads % h.n_kv_heads != 0) {
-    throw Error(where(file) + "llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) +
-                "; expected a divisor of the " + std::to_string(h.n_heads) + " heads");
+    file.fail("llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) +
+              "; expected a divisor of the " + std::to_string(h.n_heads) + " heads");
   }
   h.head_dim = size(
       file, "llama.attention.key_length",
@@ -115,25 +137,21 @@ Hparams read_hparams(const gguf::File& file) {
   size(file, "llama.attention.value_length", file.u32_or("llama.attention.value_length", head_dim), head_dim,
        head_dim);
   if (h.head_dim % 8 != 0) {
-    throw Error(where(file) + "heads of " + std::to_string(h.head_dim) +
-                " dimensions; expected a multiple of 8");
+    file.fail("heads of " + std::to_string(h.head_dim) + " dimensions; expected a multiple of 8");
   }
   h.n_rotated = size(file, "llama.rope.dimension_count",
                      file.u32_or("llama.rope.dimension_count", static_cast<std::uint32_t>(h.head_dim)), 2,
                      static_cast<std::uint32_t>(h.head_dim));
   if (h.n_rotated % 2 != 0) {
-    throw Error(where(file) + "llama.rope.dimension_count is " + std::to_string(h.n_rotated) +
-                "; expected an even number");
+    file.fail("llama.rope.dimension_count is " + std::to_string(h.n_rotated) + "; expected an even number");
   }
   h.eps = file.f32("llama.attention.layer_norm_rms_epsilon");
   if (!(h.eps > 0 && h.eps < 1)) {
-    throw Error(where(file) + "llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) +
-                "; expected 0 to 1");
+    file.fail("llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) + "; expected 0 to 1");
   }
   h.rope_base = file.f32_or("llama.rope.freq_base", 10000.f);
   if (!(h.rope_base >= 1) || !std::isfinite(h.rope_base)) {
-    throw Error(where(file) + "llama.rope.freq_base is " + std::to_string(h.rope_base) +
-                "; expected at least 1");
+    file.fail("llama.rope.freq_base is " + std::to_string(h.rope_base) + "; expected at least 1");
   }
   const gguf::Tensor& embedding = file.tensor("token_embd.weight");
   const std::uint64_t n_vocab = embedding.shape.size() == 2 ? embedding.shape[1] : 0;

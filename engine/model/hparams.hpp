@@ -1,4 +1,6 @@
 #pragma once
+#include <filesystem>
+
 #include "engine/gguf/file.hpp"
 
 namespace m40llm {
@@ -18,8 +20,14 @@ struct Hparams {
   float rope_base = 0;
 };
 
+/// Opens a file whose metadata say that it is a whole model of that architecture. Throws Error as File::open()
+/// does, or naming what it is instead: a part of a split model, an adapter, a projector, another architecture.
+/// To be asked first: what else such a file lacks or has is not what is wrong with it.
+gguf::File open_model(const std::filesystem::path& path);
+
 /// Reads and checks them: sizes in range, and every tensor of the model there with the shape they ask for.
-/// Throws Error naming the file, the key or tensor, its value and what was expected.
+/// Throws Error naming the file, the key or tensor, its value and what was expected, and as
+/// open_model() does.
 Hparams read_hparams(const gguf::File& file);
 
 }  // namespace m40llm

@@ -53,9 +53,10 @@ Buffer<float> activation(Device& device, Stream& stream, int n) {
   return buffer;
 }
 
-Buffer<float> vector(Device& device, Stream& stream, const gguf::Tensor& tensor) {
+Buffer<float> vector(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor) {
+  const std::vector<std::byte> data = file.read(tensor);
   Buffer<float> buffer(device, tensor.elements(), "weights");
-  stream.copy_to_device(buffer.data(), tensor.data.data(), tensor.data.size());
+  stream.copy_to_device(buffer.data(), data.data(), data.size());
   stream.synchronize();
   return buffer;
 }
@@ -82,26 +83,23 @@ int checked_positions(const Hparams& h, int n_positions) {
 
 }  // namespace
 
-Llama::Weights::Weights(Device& device, Stream& stream, const gguf::Tensor& tensor)
-    : type(tensor.type),
-      matrix(device, stream, pack(tensor.type, tensor.shape.at(1), tensor.shape.at(0), tensor.data),
-             "weights") {}
+Llama::Weights::Weights(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor)
+    : type(tensor.type), matrix(device, stream, file, tensor, "weights") {}
 
 Llama::Layer Llama::load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const {
   const auto tensor = [&](const char* name) -> const gguf::Tensor& {
     return file.tensor("blk." + std::to_string(layer) + "." + name + ".weight");
   };
-  return {vector(device, stream, tensor("attn_norm")), {device, stream, tensor("attn_q")},
-          {device, stream, tensor("attn_k")},          {device, stream, tensor("attn_v")},
-          {device, stream, tensor("attn_output")},     vector(device, stream, tensor("ffn_norm")),
-          {device, stream, tensor("ffn_gate")},        {device, stream, tensor("ffn_up")},
-          {device, stream, tensor("ffn_down")}};
+  const auto norm = [&](const char* name) { return vector(device, stream, file, tensor(name)); };
+  const auto matrix = [&](const char* name) { return Weights(device, stream, file, tensor(name)); };
+  return {norm("attn_norm"), matrix("attn_q"),   matrix("attn_k"), matrix("attn_v"),  matrix("attn_output"),
+          norm("ffn_norm"),  matrix("ffn_gate"), matrix("ffn_up"), matrix("ffn_down")};
 }
 
 Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
     : hparams_(read_hparams(file)),
-      embedding_(device, stream, file.tensor("token_embd.weight")),
-      output_norm_(vector(device, stream, file.tensor("output_norm.weight"))),
+      embedding_(device, stream, file, file.tensor("token_embd.weight")),
+      output_norm_(vector(device, stream, file, file.tensor("output_norm.weight"))),
       rope_table_(rope_rows(device, stream, hparams_, checked_positions(hparams_, n_positions))),
       kv_cache_(device, hparams_, n_positions),
       token_and_position_(device, 2, "activations"),
@@ -120,7 +118,7 @@ Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_posit
   for (int layer = 0; layer < hparams_.n_layers; ++layer)
     layers_.push_back(load_layer(device, stream, file, layer));
   if (const gguf::Tensor* output = file.find_tensor("output.weight"))
-    output_.emplace_back(device, stream, *output);
+    output_.emplace_back(device, stream, file, *output);
   stream.synchronize();
 }
 

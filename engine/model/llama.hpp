@@ -51,7 +51,7 @@ class Llama {
  private:
   /// Weights by their storage: with its type the op follows.
   struct Weights {
-    Weights(Device& device, Stream& stream, const gguf::Tensor& tensor);
+    Weights(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor);
     gguf::TensorType type;
     DeviceMatrix matrix;
   };

@@ -1,5 +1,6 @@
 #include "engine/model/pack.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -9,6 +10,7 @@ namespace m40llm {
 namespace {
 
 constexpr std::size_t kStrideUnit = 32;
+constexpr std::size_t kReadAtOnce = 4u << 20;  // bytes of a tensor; 1 to 16 MiB load alike
 
 half load_half(const std::byte* from) {
   half value;
@@ -42,17 +44,10 @@ void pack_blocks(std::size_t n_scales, std::size_t value_bytes, std::span<const 
   }
 }
 
-}  // namespace
-
-PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
-                  std::span<const std::byte> blocks) {
-  using gguf::TensorType;
-  const std::string what = std::string(gguf::name(type)) + " matrix of " + std::to_string(rows) + " x " +
-                           std::to_string(cols) + ": ";
-  if (type != TensorType::f32 && type != TensorType::f16 && type != TensorType::q8_0 &&
-      type != TensorType::q4_1) {
-    throw Error(what + "no kernel reads this type; F32, F16, Q8_0 and Q4_1 are read");
-  }
+/// Throws Error naming the matrix if there is no layout for it.
+void expect_packable(const std::string& what, gguf::TensorType type, std::size_t rows, std::size_t cols) {
+  if (std::find(kMatrixTypes.begin(), kMatrixTypes.end(), type) == kMatrixTypes.end())
+    throw Error(what + "no kernel reads this type; expected " + gguf::names(kMatrixTypes));
   constexpr std::size_t limit = std::numeric_limits<int>::max() - kStrideUnit;
   if (rows < 1 || cols < 1 || rows > limit || cols > limit) {
     throw Error(what + "rows and columns in [1, " + std::to_string(limit) + "] are expected");
@@ -60,6 +55,20 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
   if (cols % gguf::block_elements(type) != 0) {
     throw Error(what + "the columns must be a multiple of " + std::to_string(gguf::block_elements(type)));
   }
+}
+
+std::string describe(gguf::TensorType type, std::size_t rows, std::size_t cols) {
+  return std::string(gguf::name(type)) + " matrix of " + std::to_string(rows) + " x " + std::to_string(cols) +
+         ": ";
+}
+
+}  // namespace
+
+PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
+                  std::span<const std::byte> blocks) {
+  using gguf::TensorType;
+  const std::string what = describe(type, rows, cols);
+  expect_packable(what, type, rows, cols);
   const std::size_t bytes = rows * (cols / gguf::block_elements(type) * gguf::block_bytes(type));
   if (blocks.size() != bytes) {
     throw Error(what + std::to_string(blocks.size()) + " bytes given, " + std::to_string(bytes) +
@@ -87,16 +96,49 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
   return packed;
 }
 
+DeviceMatrix::DeviceMatrix(Device& device, const PackedMatrix& part, std::size_t rows,
+                           const std::string& owner)
+    : values_(device, part.values.size() / static_cast<std::size_t>(part.rows) * rows, owner),
+      rows_(static_cast<int>(rows)),
+      cols_(part.cols),
+      stride_(part.stride) {
+  if (!part.scales.empty()) {
+    scales_ = Buffer<half>(device, part.scales.size() / static_cast<std::size_t>(part.rows) * rows, owner);
+  }
+}
+
 DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& packed,
                            const std::string& owner)
-    : values_(device, packed.values.size(), owner),
-      rows_(packed.rows),
-      cols_(packed.cols),
-      stride_(packed.stride) {
-  values_.upload(stream, packed.values);
-  if (!packed.scales.empty()) {
-    scales_ = Buffer<half>(device, packed.scales.size(), owner);
-    scales_.upload(stream, packed.scales);
+    : DeviceMatrix(device, packed, static_cast<std::size_t>(packed.rows), owner) {
+  upload_rows(stream, 0, packed);
+}
+
+DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor,
+                           const std::string& owner)
+    : rows_(0), cols_(0), stride_(0) {
+  const auto rows = static_cast<std::size_t>(tensor.shape.at(1));
+  const auto cols = static_cast<std::size_t>(tensor.shape.at(0));
+  expect_packable(describe(tensor.type, rows, cols), tensor.type, rows, cols);
+  const auto row_bytes = static_cast<std::size_t>(tensor.bytes) / rows;
+  const std::size_t rows_at_once = std::clamp<std::size_t>(kReadAtOnce / row_bytes, 1, rows);
+  std::vector<std::byte> blocks;
+  for (std::size_t first = 0; first < rows; first += rows_at_once) {
+    const std::size_t n = std::min(rows_at_once, rows - first);
+    blocks.resize(n * row_bytes);
+    file.read(tensor, first * row_bytes, blocks);
+    const PackedMatrix part = pack(tensor.type, n, cols, blocks);
+    if (first == 0) *this = DeviceMatrix(device, part, rows, owner);
+    upload_rows(stream, first, part);
+  }
+}
+
+void DeviceMatrix::upload_rows(Stream& stream, std::size_t first, const PackedMatrix& part) {
+  const auto rows = static_cast<std::size_t>(part.rows);
+  stream.copy_to_device(values_.data() + part.values.size() / rows * first, part.values.data(),
+                        part.values.size());
+  if (!part.scales.empty()) {
+    stream.copy_to_device(scales_.data() + part.scales.size() / rows * first, part.scales.data(),
+                          part.scales.size() * sizeof(half));
   }
   stream.synchronize();
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -19,6 +20,10 @@ struct PackedMatrix {
   int stride = 0;
 };
 
+/// The types of matrices that kernels read.
+inline constexpr std::array kMatrixTypes{gguf::TensorType::f32, gguf::TensorType::f16, gguf::TensorType::q8_0,
+                                         gguf::TensorType::q4_1};
+
 /// Repacks GGUF blocks, row after row, into that layout: no value changes. blocks must be as long as the type
 /// asks for. Throws Error on a type without such a layout, on rows or cols below 1 or too large, on cols that
 /// are no multiple of the type's block, and on a length of blocks that does not fit.
@@ -30,10 +35,17 @@ class DeviceMatrix {
  public:
   /// Uploads and waits. `owner` as in Device::allocate.
   DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& packed, const std::string& owner);
+  /// A file's tensor of two dimensions, read, packed and uploaded some rows at a time: takes a few MiB of host
+  /// memory for any matrix. Throws Error as File::read() and pack() do.
+  DeviceMatrix(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor,
+               const std::string& owner);
   /// What kernels take; valid as long as this object.
   Matrix view() const { return {values_.data(), scales_.data(), rows_, cols_, stride_}; }
 
  private:
+  DeviceMatrix(Device& device, const PackedMatrix& part, std::size_t rows, const std::string& owner);
+  void upload_rows(Stream& stream, std::size_t first, const PackedMatrix& part);
+
   Buffer<std::byte> values_;
   Buffer<half> scales_;
   int rows_, cols_, stride_;

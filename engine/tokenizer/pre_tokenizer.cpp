@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 #include "engine/tokenizer/utf8.hpp"
 
 namespace m40llm {
@@ -52,6 +54,30 @@ constexpr std::array kRules{
     Rule{"llama-bpe", {kLlama3}, true, true},
     Rule{"smollm", {kDigit, kGpt2}, false, false},
 };
+
+/// Other names of these rules, from the same place.
+struct Alias {
+  std::string_view name, rule;
+};
+constexpr std::array kAliases{
+    Alias{"a.x-4.0", "gpt-2"},      Alias{"codeshell", "smollm"},  Alias{"command-r", "smollm"},
+    Alias{"exaone", "smollm"},      Alias{"exaone4", "gpt-2"},     Alias{"falcon-h1", "llama-bpe"},
+    Alias{"falcon3", "llama-bpe"},  Alias{"gigachat", "gpt-2"},    Alias{"granite-docling", "gpt-2"},
+    Alias{"jais", "gpt-2"},         Alias{"lfm2", "llama-bpe"},    Alias{"llama-v3", "llama-bpe"},
+    Alias{"llama3", "llama-bpe"},   Alias{"mellum", "gpt-2"},      Alias{"mellum2", "smollm"},
+    Alias{"midm-2.0", "llama-bpe"}, Alias{"minerva-7b", "smollm"}, Alias{"mpt", "gpt-2"},
+    Alias{"olmo", "gpt-2"},         Alias{"phi-2", "gpt-2"},       Alias{"pixtral", "llama-bpe"},
+    Alias{"refact", "smollm"},      Alias{"starcoder", "smollm"},  Alias{"trillion", "gpt-2"},
+};
+
+/// Null if there is none of this name.
+const Rule* find_rule(std::string_view name) {
+  for (const Alias& alias : kAliases) {
+    if (alias.name == name) name = alias.rule;
+  }
+  const auto it = std::find_if(kRules.begin(), kRules.end(), [&](const Rule& r) { return r.name == name; });
+  return it == kRules.end() ? nullptr : &*it;
+}
 
 std::string message(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -109,23 +135,27 @@ PreTokenizer::Code PreTokenizer::compile(const std::string& pattern) {
 }
 
 PreTokenizer PreTokenizer::named(std::string_view name) {
-  for (const Rule& rule : kRules) {
-    if (rule.name != name) continue;
-    PreTokenizer result;
-    for (const std::string_view pattern : rule.patterns) {
-      if (!pattern.empty()) result.patterns_.push_back(compile(std::string(pattern)));
-    }
-    result.ignores_merges_ = rule.ignores_merges;
-    result.adds_bos_ = rule.adds_bos;
-    return result;
+  const Rule* const rule = find_rule(name);
+  if (rule == nullptr) {
+    throw Error("pre-tokenizer " + in_quotes(name) + " is not supported (expected one of " + supported() +
+                ")");
   }
-  throw Error("pre-tokenizer '" + std::string(name) + "' is not supported (expected one of " + supported() +
-              ")");
+  PreTokenizer result;
+  for (const std::string_view pattern : rule->patterns) {
+    if (!pattern.empty()) result.patterns_.push_back(compile(std::string(pattern)));
+  }
+  result.ignores_merges_ = rule->ignores_merges;
+  result.adds_bos_ = rule->adds_bos;
+  return result;
 }
 
 std::string PreTokenizer::supported() {
+  std::vector<std::string_view> names;
+  for (const Rule& rule : kRules) names.push_back(rule.name);
+  for (const Alias& alias : kAliases) names.push_back(alias.name);
+  std::sort(names.begin(), names.end());
   std::string list;
-  for (const Rule& rule : kRules) list += (list.empty() ? "" : ", ") + std::string(rule.name);
+  for (const std::string_view name : names) list += (list.empty() ? "" : ", ") + std::string(name);
   return list;
 }
 

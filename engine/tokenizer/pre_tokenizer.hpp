@@ -14,11 +14,11 @@ namespace m40llm {
 /// matches. Nothing is dropped: the pieces put together are the text.
 class PreTokenizer {
  public:
-  /// `name` is the value of tokenizer.ggml.pre: "smollm", "gpt-2", "default" or "llama-bpe". Throws Error
-  /// naming any other and listing these.
+  /// `name` is the value of tokenizer.ggml.pre, one of supported(). Throws Error naming any other and listing
+  /// those.
   [[nodiscard]] static PreTokenizer named(std::string_view name);
 
-  /// "default, gpt-2, llama-bpe, smollm"
+  /// "a.x-4.0, codeshell, ..., trillion"
   [[nodiscard]] static std::string supported();
 
   /// Views into text, in order, none empty. Bytes that are not UTF-8 belong to no Unicode class: patterns see

@@ -2,11 +2,17 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <queue>
+#include <random>
 #include <tuple>
 #include <utility>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 #include "engine/tokenizer/utf8.hpp"
 
 namespace m40llm {
@@ -20,10 +26,35 @@ constexpr std::int32_t kUserDefinedToken = 4;
 // Of tokens and of merges: symbol(), which makes up to three strings a merge into ids, stays within 32 bits.
 constexpr std::size_t kMaxEntries = std::size_t{1} << 28;
 
-// Control tokens that end a text under whatever key the file lists them, or under none.
-constexpr std::array<std::string_view, 9> kEndNames{
-    "<|endoftext|>", "<|im_end|>",    "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",
-    "<|end|>",       "<end_of_turn>", "</s>",       "<EOT>"};
+// Tokens that end a text under whatever key the file lists them, or under none, and whatever type it gives them:
+// the names that src/llama-vocab.cpp of llama.cpp knows. (Its exceptions are for vocabularies of architectures
+// that are refused.)
+constexpr auto kEndNames = std::to_array<std::string_view>({"<|endoftext|>",
+                                                            "<|im_end|>",
+                                                            "<|eot_id|>",
+                                                            "<|eom_id|>",
+                                                            "<|end_of_text|>",
+                                                            "<|end|>",
+                                                            "<end_of_turn>",
+                                                            "<end_of_utterance>",
+                                                            "<eos>",
+                                                            "</s>",
+                                                            "<EOT>",
+                                                            "_<EOT>",
+                                                            "[EOT]",
+                                                            "[EOS]",
+                                                            "[e~[",
+                                                            "<turn|>",
+                                                            "<|tool_response>",
+                                                            "<|return|>",
+                                                            "<|call|>",
+                                                            "<|calls|>",
+                                                            "<|flush|>",
+                                                            "<｜end▁of▁sentence｜>"});
+
+bool ends_by_name(std::string_view text) {
+  return std::find(kEndNames.begin(), kEndNames.end(), text) != kEndNames.end();
+}
 
 std::string byte_text(std::uint8_t byte) {
   std::string text;
@@ -31,31 +62,30 @@ std::string byte_text(std::uint8_t byte) {
   return text;
 }
 
+constexpr char32_t kByteCharacters = 0x144;  // all of them are below
+
 /// The bytes that a token's text stands for. Characters outside the table stand for themselves.
 std::string bytes_of(std::string_view text) {
-  static const std::unordered_map<std::string, char> bytes = [] {
-    std::unordered_map<std::string, char> map;
+  static const std::array<std::int16_t, kByteCharacters> bytes = [] {
+    std::array<std::int16_t, kByteCharacters> table;
+    table.fill(-1);
     for (unsigned b = 0; b < 256; ++b)
-      map.emplace(byte_text(static_cast<std::uint8_t>(b)), static_cast<char>(b));
-    return map;
+      table[Tokenizer::byte_character(static_cast<std::uint8_t>(b))] = static_cast<std::int16_t>(b);
+    return table;
   }();
   std::string result;
   while (!text.empty()) {
-    const std::string character(
-        text.substr(0, std::max<std::size_t>(1, utf8::sequence_length(text.substr(0, 4)))));
-    const auto it = bytes.find(character);
-    if (it != bytes.end()) {
-      result.push_back(it->second);
+    const std::size_t length = utf8::sequence_length(text.substr(0, 4));
+    const std::string_view character = text.substr(0, std::max<std::size_t>(1, length));
+    const char32_t code = length > 0 ? utf8::code_point(character) : kByteCharacters;
+    if (code < kByteCharacters && bytes[code] >= 0) {
+      result.push_back(static_cast<char>(bytes[code]));
     } else {
       result += character;
     }
     text.remove_prefix(character.size());
   }
   return result;
-}
-
-std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
-  return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
 }
 
 }  // namespace
@@ -68,24 +98,34 @@ char32_t Tokenizer::byte_character(std::uint8_t byte) {
   return byte;
 }
 
+std::size_t Tokenizer::Hash::operator()(std::string_view text) const {
+  return XXH3_64bits_withSeed(text.data(), text.size(), seed);
+}
+
+Tokenizer::Tokenizer(PreTokenizer pre_tokenizer)
+    : pre_tokenizer_(std::move(pre_tokenizer)), symbols_(0, [] {
+        std::random_device random;
+        return Hash{std::uint64_t{random()} << 32 | random()};
+      }()) {}
+
 Tokenizer Tokenizer::from(const gguf::File& file) {
-  const auto fail = [&](const std::string& what) { throw Error(file.path().string() + ": " + what); };
   if (!file.has("tokenizer.ggml.model")) {
-    fail(
+    file.fail(
         "has no tokenizer: metadata key 'tokenizer.ggml.model' is missing (expected 'gpt2', byte-level BPE)");
   }
-  const std::string model(file.str("tokenizer.ggml.model"));
-  if (model != "gpt2")
-    fail("tokenizer model '" + model + "' is not supported (expected gpt2, byte-level BPE)");
+  if (const std::string_view model = file.str("tokenizer.ggml.model"); model != "gpt2")
+    file.fail("tokenizer model " + in_quotes(model) + " is not supported (expected gpt2, byte-level BPE)");
   if (!file.has("tokenizer.ggml.pre")) {
-    fail("does not name its pre-tokenizer: metadata key 'tokenizer.ggml.pre' is missing (expected one of " +
-         PreTokenizer::supported() + ")");
+    file.fail(
+        "does not name its pre-tokenizer: metadata key 'tokenizer.ggml.pre' is missing (expected one of " +
+        PreTokenizer::supported() + ")");
   }
+  const std::string_view pre = file.str("tokenizer.ggml.pre");
   const auto pre_tokenizer = [&] {
     try {
-      return PreTokenizer::named(file.str("tokenizer.ggml.pre"));
+      return PreTokenizer::named(pre);
     } catch (const Error& error) {
-      throw Error(file.path().string() + ": tokenizer.ggml.pre: " + error.what());
+      file.fail("tokenizer.ggml.pre: " + std::string(error.what()));
     }
   };
   Tokenizer tokenizer(pre_tokenizer());
@@ -97,20 +137,20 @@ Tokenizer Tokenizer::from(const gguf::File& file) {
 
 void Tokenizer::read_vocabulary(const gguf::File& file) {
   const auto tokens = file.strings("tokenizer.ggml.tokens");
-  const std::string where = file.path().string() + ": metadata key 'tokenizer.ggml.";
   if (tokens.empty() || tokens.size() > kMaxEntries) {
-    throw Error(where + "tokens' has " + std::to_string(tokens.size()) + " tokens (expected 1 to 2^28)");
+    file.fail("metadata key 'tokenizer.ggml.tokens' has " + std::to_string(tokens.size()) +
+              " tokens (expected 1 to 2^28)");
   }
   std::vector<std::int32_t> types(tokens.size(), 1);
   if (file.has("tokenizer.ggml.token_type")) types = file.i32s("tokenizer.ggml.token_type");
   if (types.size() != tokens.size()) {
-    throw Error(where + "token_type' has " + std::to_string(types.size()) + " entries (expected " +
-                std::to_string(tokens.size()) + ", as many as tokens)");
+    file.fail("metadata key 'tokenizer.ggml.token_type' has " + std::to_string(types.size()) +
+              " entries (expected " + std::to_string(tokens.size()) + ", as many as tokens)");
   }
   pieces_.reserve(tokens.size());
   kinds_.reserve(tokens.size());
   for (std::size_t id = 0; id < tokens.size(); ++id) {
-    const bool control = types[id] == kControlToken || types[id] == kUnknownToken;
+    const bool control = types[id] == kControlToken || types[id] == kUnknownToken || ends_by_name(tokens[id]);
     const bool user_defined = types[id] == kUserDefinedToken;
     kinds_.push_back(control ? Kind::control : user_defined ? Kind::user_defined : Kind::text);
     pieces_.push_back(kinds_.back() == Kind::text ? bytes_of(tokens[id]) : std::string(tokens[id]));
@@ -125,7 +165,8 @@ void Tokenizer::read_vocabulary(const gguf::File& file) {
   });
 }
 
-Tokenizer::Symbol Tokenizer::symbol(const std::string& text) {
+Tokenizer::Symbol Tokenizer::symbol(std::string_view text) {
+  if (const auto it = symbols_.find(text); it != symbols_.end()) return it->second;
   // Ids of strings that are no tokens follow those of the tokens; symbols_ may hold fewer than size() (equal
   // texts), so its size alone would not do.
   return symbols_.emplace(text, static_cast<Symbol>(pieces_.size() + symbols_.size())).first->second;
@@ -134,31 +175,59 @@ Tokenizer::Symbol Tokenizer::symbol(const std::string& text) {
 void Tokenizer::read_merges(const gguf::File& file) {
   const auto merges = file.strings("tokenizer.ggml.merges");
   if (merges.size() > kMaxEntries) {
-    throw Error(file.path().string() + ": metadata key 'tokenizer.ggml.merges' has " +
-                std::to_string(merges.size()) + " merges (expected at most 2^28)");
+    file.fail("metadata key 'tokenizer.ggml.merges' has " + std::to_string(merges.size()) +
+              " merges (expected at most 2^28)");
   }
+  struct Pair {
+    Symbol left;
+    Merge merge;
+  };
+  std::vector<Pair> pairs;
+  pairs.reserve(merges.size());
+  std::string whole;
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-    const std::string merge(merges[rank]);
+    const std::string_view merge = merges[rank];
     const std::size_t space = merge.find(' ', 1);
-    if (space == std::string::npos || space + 1 == merge.size()) {
-      throw Error(file.path().string() + ": merge " + std::to_string(rank) +
-                  " of 'tokenizer.ggml.merges' is '" + merge +
-                  "' (expected two symbols with a space between them)");
+    if (space == std::string_view::npos || space + 1 == merge.size()) {
+      file.fail("merge " + std::to_string(rank) + " of 'tokenizer.ggml.merges' is " + in_quotes(merge) +
+                " (expected two symbols with a space between them)");
     }
-    const std::string left = merge.substr(0, space);
-    const std::string right = merge.substr(space + 1);
-    const std::uint64_t key = pair_key(symbol(left), symbol(right));
-    merges_.emplace(
-        key, Merge{static_cast<std::int32_t>(rank), symbol(left + right)});  // the first of equals counts
+    const std::string_view left = merge.substr(0, space);
+    const std::string_view right = merge.substr(space + 1);
+    whole.assign(left).append(right);
+    const Symbol left_symbol = symbol(left);
+    const Symbol right_symbol = symbol(right);
+    pairs.push_back({left_symbol, {right_symbol, static_cast<std::int32_t>(rank), symbol(whole)}});
   }
+
+  const auto key = [](const Pair& p) { return std::tuple(p.left, p.merge.right, p.merge.rank); };
+  std::sort(pairs.begin(), pairs.end(), [&](const Pair& a, const Pair& b) { return key(a) < key(b); });
+  merges_begin_.assign(pieces_.size() + symbols_.size() + 1, 0);  // every symbol is below
+  merges_.reserve(pairs.size());
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const auto& [left, merge] = pairs[i];
+    if (i > 0 && pairs[i - 1].left == left && pairs[i - 1].merge.right == merge.right)
+      continue;  // the first of equals counts
+    merges_.push_back(merge);
+    ++merges_begin_[static_cast<std::size_t>(left) + 1];
+  }
+  std::partial_sum(merges_begin_.begin(), merges_begin_.end(), merges_begin_.begin());
+}
+
+const Tokenizer::Merge* Tokenizer::find_merge(Symbol left, Symbol right) const {
+  const auto begin = merges_.begin() + merges_begin_[static_cast<std::size_t>(left)];
+  const auto end = merges_.begin() + merges_begin_[static_cast<std::size_t>(left) + 1];
+  const auto it =
+      std::lower_bound(begin, end, right, [](const Merge& merge, Symbol r) { return merge.right < r; });
+  return it == end || it->right != right ? nullptr : &*it;
 }
 
 std::optional<std::int32_t> Tokenizer::read_id(const gguf::File& file, std::string_view key) const {
   if (!file.has(key)) return std::nullopt;
   const std::uint32_t id = file.u32(key);
   if (id >= size()) {
-    throw Error(file.path().string() + ": metadata key '" + std::string(key) + "' is " + std::to_string(id) +
-                " (expected a token id below " + std::to_string(size()) + ")");
+    file.fail("metadata key '" + std::string(key) + "' is " + std::to_string(id) +
+              " (expected a token id below " + std::to_string(size()) + ")");
   }
   return static_cast<std::int32_t>(id);
 }
@@ -168,8 +237,7 @@ void Tokenizer::read_special_tokens(const gguf::File& file) {
   eos_ = read_id(file, "tokenizer.ggml.eos_token_id");
   add_bos_ = file.boolean_or("tokenizer.ggml.add_bos_token", pre_tokenizer_.adds_bos() && bos_.has_value());
   if (add_bos_ && !bos_) {
-    throw Error(file.path().string() +
-                ": 'tokenizer.ggml.add_bos_token' is true but 'tokenizer.ggml.bos_token_id' is missing");
+    file.fail("'tokenizer.ggml.add_bos_token' is true but 'tokenizer.ggml.bos_token_id' is missing");
   }
   ends_.resize(size());
   for (const auto& end :
@@ -178,8 +246,7 @@ void Tokenizer::read_special_tokens(const gguf::File& file) {
   }
   for (const std::int32_t id : special_tokens_) {
     const auto index = static_cast<std::size_t>(id);
-    const bool known = std::find(kEndNames.begin(), kEndNames.end(), pieces_[index]) != kEndNames.end();
-    if (known && kinds_[index] == Kind::control) ends_[index] = true;
+    if (ends_by_name(pieces_[index])) ends_[index] = true;
   }
 }
 
@@ -284,8 +351,7 @@ void Tokenizer::encode_piece(std::string_view piece, std::vector<std::int32_t>& 
     if (left == kNone || links[left].next == kNone) return;
     const Symbol a = links[left].symbol;
     const Symbol b = links[links[left].next].symbol;
-    const auto it = merges_.find(pair_key(a, b));
-    if (it != merges_.end()) queue.push({it->second.rank, left, a, b, it->second.result});
+    if (const Merge* merge = find_merge(a, b)) queue.push({merge->rank, left, a, b, merge->result});
   };
   constexpr Symbol kMerged = -1;
   for (std::size_t i = 0; i < links.size(); ++i) consider(i);

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,8 +55,8 @@ class Tokenizer {
   [[nodiscard]] bool add_bos() const { return add_bos_; }
   /// Number of tokens; ids are 0 to size() - 1.
   [[nodiscard]] std::size_t size() const { return pieces_.size(); }
-  /// Whether text ends with this token: the file's end of sequence, turn or message, and control tokens that
-  /// are known under their name for it ("<|endoftext|>").
+  /// Whether text ends with this token: the file's end of sequence, turn or message, and tokens that are known
+  /// under their name for it ("<|endoftext|>"). The latter are control tokens, whatever type the file gives them.
   [[nodiscard]] bool is_end(std::int32_t token) const;
 
   /// The character that stands for a byte in tokens and merges (GPT-2's bytes_to_unicode, Radford et al.
@@ -66,8 +67,15 @@ class Tokenizer {
   /// What merges work on: a token's id, or an id from size() on for a string that is no token.
   using Symbol = std::int32_t;
   struct Merge {
+    Symbol right;
     std::int32_t rank;
     Symbol result;
+  };
+  /// With a seed that a file's author cannot know, so that no choice of texts makes finding one slow.
+  struct Hash {
+    using is_transparent = void;
+    std::uint64_t seed;
+    std::size_t operator()(std::string_view text) const;
   };
   struct Fragment {
     std::string_view text;
@@ -75,13 +83,14 @@ class Tokenizer {
   };
   enum class Kind : std::uint8_t { text, control, user_defined };
 
-  explicit Tokenizer(PreTokenizer pre_tokenizer) : pre_tokenizer_(std::move(pre_tokenizer)) {}
+  explicit Tokenizer(PreTokenizer pre_tokenizer);
 
   void read_vocabulary(const gguf::File& file);
   void read_merges(const gguf::File& file);
   void read_special_tokens(const gguf::File& file);
   [[nodiscard]] std::optional<std::int32_t> read_id(const gguf::File& file, std::string_view key) const;
-  [[nodiscard]] Symbol symbol(const std::string& text);
+  [[nodiscard]] Symbol symbol(std::string_view text);
+  [[nodiscard]] const Merge* find_merge(Symbol left, Symbol right) const;
   void check(std::int32_t token) const;
   [[nodiscard]] std::vector<Fragment> cut_at_special_tokens(std::string_view text,
                                                             SpecialTokens special) const;
@@ -91,8 +100,9 @@ class Tokenizer {
   PreTokenizer pre_tokenizer_;
   std::vector<std::string> pieces_;  // by id: bytes of text tokens, names of the others
   std::vector<Kind> kinds_;
-  std::unordered_map<std::string, Symbol> symbols_;  // by the token's text in the file
-  std::unordered_map<std::uint64_t, Merge> merges_;  // by left symbol << 32 | right symbol
+  std::unordered_map<std::string, Symbol, Hash, std::equal_to<>> symbols_;  // by the token's text in the file
+  std::vector<Merge> merges_;                                               // by left symbol, then by right
+  std::vector<std::uint32_t> merges_begin_;  // by left symbol: where its merges begin; one more at the end
   std::array<Symbol, 256> byte_symbols_{};
   std::vector<std::int32_t> special_tokens_;  // control and user-defined, longest name first
   std::vector<bool> ends_;

@@ -27,6 +27,15 @@ namespace m40llm::utf8 {
   return 0;
 }
 
+/// The code point of a well-formed sequence, whole: sequence_length(sequence) == sequence.size().
+[[nodiscard]] inline char32_t code_point(std::string_view sequence) {
+  const auto lead = static_cast<unsigned char>(sequence[0]);
+  if (sequence.size() == 1) return lead;
+  char32_t result = lead & (0x7fu >> sequence.size());
+  for (const char c : sequence.substr(1)) result = result << 6 | (static_cast<unsigned char>(c) & 0x3fu);
+  return result;
+}
+
 /// Appends the UTF-8 form of a code point (at most U+10FFFF, no surrogate).
 inline void append(std::string& text, char32_t code_point) {
   const auto push = [&](char32_t byte) { text.push_back(static_cast<char>(byte)); };

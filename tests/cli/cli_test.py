@@ -468,7 +468,7 @@ class Parity(CliTest):
 
 # ---- models ------------------------------------------------------------------------------------------------------
 
-F32, F16, Q4_0, UNKNOWN_TYPE = 0, 1, 2, 77
+F32, F16, Q4_0, IQ4_XS, UNKNOWN_TYPE = 0, 1, 2, 23, 77
 U32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
 
 
@@ -639,12 +639,25 @@ class Decode(CliTest):
                 (set_tensor(q, F32, (32, 16)), [q, "32 x 16", "expected 32 x 32"]),
                 (set_tensor(q, F32, (32 * 32,)), [q, "1024", "expected 32 x 32"]),
                 (set_tensor(q, Q4_0, (32, 32)), [q, "Q4_0", "expected F32, F16, Q8_0 or Q4_1"]),
-                (set_tensor(q, UNKNOWN_TYPE, (32, 32)), [q, "type 77", "expected one of"]),
+                (set_tensor(q, UNKNOWN_TYPE, (32, 32)), [q, "type 77 is unknown", "expected one from 0 to"]),
                 (set_tensor("output_norm.weight", F16, (32,)), ["output_norm.weight", "F16", "expected F32"]),
                 (lambda model: model.offsets.__setitem__(q, 2**40), [q, "past the end of the file"]),
                 (lambda model: model.offsets.__setitem__(q, 7), [q, "7"]),
                 (lambda model: model.offsets.__setitem__(q, 0), [q, "overlap"])):
             self.assert_refused(self.model(change), *parts)
+
+    def test_what_a_file_is_comes_before_what_it_lacks(self):
+        def other(**metadata):
+            def change(model):
+                model.metadata.update({key.replace("__", "."): value for key, value in metadata.items()})
+                model.metadata["tokenizer.ggml.pre"] = "qwen2"
+                model.tensors["blk.0.attn_q.weight"] = [IQ4_XS, (256, 4)]
+            return change
+
+        self.assert_refused(self.model(other(general__architecture="qwen2")), "general.architecture is 'qwen2'")
+        self.assert_refused(self.model(other(general__type="adapter")), "general.type is 'adapter'")
+        self.assert_refused(self.model(other(split__count=3, split__no=2)), "is part 3 of 3 of a model")
+        self.assert_refused(self.model(other(general__architecture="\x1b[31mred")), "'\\x1b[31mred'")
 
     def test_prompts_that_do_not_fit(self):
         path = self.model()

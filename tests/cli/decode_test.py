@@ -229,6 +229,48 @@ class CtrlC(DecodeTest):
         self.assertEqual(wait(process).returncode, 130)
 
 
+class Ends(DecodeTest):
+    """What ends a text."""
+
+    def ends_by(self, name, kind, key=None):
+        """The run of a model that has the token `name` and says nothing else: its result and record."""
+        def change(model):
+            model.special({name: kind})
+            end = 257
+            numbers = random.Random(1)
+            model.set[("output.weight", 0)] = [0.0] * (end * model.WIDTH)
+            row = [numbers.gauss(0, 1) for _ in range(model.WIDTH)]
+            model.set[("output.weight", end * model.WIDTH)] = row
+            model.set[("token_embd.weight", 0)] = row * (end + 1)
+            model.set[("output_norm.weight", 0)] = [1.0] * model.WIDTH
+            for tensor in ("attn_output", "ffn_down"):
+                model.set[(f"blk.0.{tensor}.weight", 0)] = [0.0] * model.WIDTH**2
+            if key:
+                model.metadata[f"tokenizer.ggml.{key}"] = end
+        records = self.folder / "x.jsonl"
+        records.unlink(missing_ok=True)
+        result = self.assert_ok(self.decode(self.model(change), "--prompt", "Zc", "--tokens", "5", "--json", records))
+        return result, self.read_run(records)[0][0]
+
+    def test_by_name_whatever_its_type(self):
+        for kind in (NORMAL, CONTROL, USER_DEFINED):
+            result, record = self.ends_by("<|im_end|>", kind)
+            self.assertEqual([record["stopped"], record["tokens"], record["text"]], ["end_of_sequence", [257], ""])
+            note = f"note: token 257 '<|im_end|>' ends a text by its name; the file's type for it, {kind}, is overridden"
+            self.assertEqual(result.stderr.count(note), 0 if kind == CONTROL else 1, result.stderr)
+            self.assertNotIn("<|im_end|>", result.stdout)
+
+    def test_by_key_without_a_note(self):
+        for key in ("eos_token_id", "eot_token_id", "eom_token_id"):
+            result, record = self.ends_by("bye", NORMAL, key)
+            self.assertEqual(record["stopped"], "end_of_sequence")
+            self.assertNotIn("note:", result.stderr)
+
+    def test_no_other_name(self):
+        for kind in (NORMAL, CONTROL, USER_DEFINED):
+            self.assertEqual(self.ends_by("<|im_start|>", kind)[1]["stopped"], "length")
+
+
 class Context(DecodeTest):
     def test_where_the_limit_comes_from(self):
         path = self.model()
@@ -280,17 +322,17 @@ class Prompts(DecodeTest):
 
     def test_bytes_without_a_token(self):
         path = self.model(self.without("x"))
-        self.both(path, "--prompt", "xx", code=1, parts=["prompt 'xx'", "2 of its 2 bytes have no token", "(x)", "expected"])
+        self.both(path, "--prompt", "xx", code=1, parts=["prompt 'xx'", "2 of its 2 bytes have no token", "'x'", "expected"])
         result = self.assert_ok(run("m40llm-tokenize", "--model", path, "--prompt", "axxb"))
-        self.assertIn("2 of its 4 bytes have no token in the model's vocabulary (x) and are left out", result.stderr)
+        self.assertIn("2 of its 4 bytes have no token in the model's vocabulary, 'x', and are left out", result.stderr)
         self.assertEqual(len(result.stdout.splitlines()), 2)
         result = run("m40llm-tokenize", "--model", path, "--prompt", "ab")
         self.assertEqual([result.returncode, result.stderr], [0, ""])
 
     def test_bytes_without_a_token_are_escaped(self):
         path = self.model(self.without(*map(character_of, b"\x1b\xc3\xa9")))
-        self.both(path, "--prompt", "\x1b", code=1, parts=["prompt '\\x1b'", "1 of its 1 bytes", "(\\x1b)"])
-        self.both(path, "--prompt", "\u00e9", code=1, parts=["2 of its 2 bytes", "(\u00e9)"])
+        self.both(path, "--prompt", "\x1b", code=1, parts=["prompt '\\x1b'", "1 of its 1 bytes", "vocabulary, '\\x1b'"])
+        self.both(path, "--prompt", "\u00e9", code=1, parts=["2 of its 2 bytes", "vocabulary, '\u00e9'"])
 
     def test_from_files(self):
         path = self.model()
@@ -308,8 +350,8 @@ class Prompts(DecodeTest):
     def joined(tokens):
         """The bytes that tokens' escaped pieces stand for."""
         def byte(match):
-            return {b"n": b"\n", b"t": b"\t", b"\\": b"\\"}.get(match[1]) or bytes([int(match[1][1:], 16)])
-        return b"".join(re.sub(rb"\\(n|t|\\|x[0-9a-f]{2})", byte, piece.encode()) for _, piece in tokens)
+            return b"\\" if match[1] == b"\\" else bytes([int(match[1][1:], 16)])
+        return b"".join(re.sub(rb"\\(\\|x[0-9a-f]{2})", byte, piece.encode()) for _, piece in tokens)
 
     def test_files_that_cannot_be_prompts(self):
         path = self.model()

@@ -16,6 +16,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 /// What the Error says that call throws; empty without one.
 template <class Call>
@@ -96,8 +97,7 @@ BadFile without(const char* key) {
   return {key, [=](ModelFile& m) { m.metadata.erase(key); }, {key}};
 }
 
-BadFile with(const char* name, const char* key, std::variant<std::uint32_t, float, std::string> value,
-             std::vector<std::string> says) {
+BadFile with(const char* name, const char* key, ModelFile::Value value, std::vector<std::string> says) {
   says.emplace_back(key);
   return {name, [=](ModelFile& m) { m.metadata[key] = value; }, std::move(says)};
 }
@@ -135,6 +135,10 @@ INSTANTIATE_TEST_SUITE_P(
     Value, BadHparams,
     ::testing::Values(
         with("architecture", "general.architecture", "qwen2", {"'qwen2'", "'llama'"}),
+        with("adapter", "general.type", "adapter", {"'adapter'", "expected 'model'"}),
+        with("architecture_that_a_terminal_obeys", "general.architecture", "\x1b[2J",
+             {"'\\x1b[2J'", "'llama'"}),
+        with("scaling_that_a_terminal_obeys", "llama.rope.scaling.type", "\x1b[2J", {"'\\x1b[2J'"}),
         with("no_layers", "llama.block_count", 0u, {"is 0", "1 to 1024"}),
         with("layers", "llama.block_count", 1025u, {"is 1025", "1 to 1024"}),
         with("no_context", "llama.context_length", 0u, {"is 0", "1 to 4194304"}),
@@ -165,6 +169,7 @@ INSTANTIATE_TEST_SUITE_P(
         with("scaled_rope", "llama.rope.scaling.type", "linear", {"'linear'", "'none'"}),
         with("scaled_rope_without_a_type", "llama.rope.scaling.factor", 4.f, {"is 4", "expected 1"}),
         with("scaled_rope_of_older_files", "llama.rope.scale_linear", 4.f, {"is 4", "expected 1"}),
+        with("part", "split.count", 2u, {"is part 1 of 2"}),
         with("experts", "llama.expert_count", 8u, {"is 8", "expected 0"})),
     test_name);
 
@@ -221,7 +226,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Type, BadHparams,
-    ::testing::Values(of_type("blk.0.attn_q.weight", gguf::TensorType::q4_0, "Q4_0",
+    ::testing::Values(of_type("blk.0.attn_q.weight", gguf::TensorType::q4_0, "Q4_0 (2)",
+                              "expected F32, F16, Q8_0 or Q4_1"),
+                      of_type("token_embd.weight", gguf::TensorType::mxfp4, "MXFP4 (39)",
                               "expected F32, F16, Q8_0 or Q4_1"),
                       of_type("blk.1.ffn_down.weight", gguf::TensorType::q5_1, "Q5_1", "expected F32, F16"),
                       of_type("token_embd.weight", gguf::TensorType::bf16, "BF16", "expected F32, F16"),
@@ -246,6 +253,40 @@ INSTANTIATE_TEST_SUITE_P(
                       unknown_tensor("blk.1.ffn_up.bias", 96), unknown_tensor("blk.1.ffn_down.bias", 64),
                       unknown_tensor("output.bias", 67), unknown_tensor("blk.0.attn_q_norm.weight", 16)),
     test_name);
+
+/// What open_model() says of a file with this metadata and nothing else.
+std::string refusal(const GgufWriter& writer) {
+  const TempFile file(writer.bytes());
+  const std::string message = message_of([&] { (void)open_model(file.path); });
+  EXPECT_THAT(message, StartsWith(file.path.string() + ": "));
+  return message;
+}
+
+// Before anything is missed in them.
+TEST(OpenModel, SaysWhatAFileIsInsteadOfAModel) {
+  EXPECT_THAT(refusal(GgufWriter()
+                          .entry("split.count", 2, GgufWriter::raw<std::uint16_t>(3))
+                          .entry("split.no", 2, GgufWriter::raw<std::uint16_t>(1))),
+              AllOf(HasSubstr("is part 2 of 3 of a model"), HasSubstr("split.count")));
+  EXPECT_THAT(refusal(GgufWriter().str("general.type", "adapter")), HasSubstr("general.type is 'adapter'"));
+  EXPECT_THAT(refusal(GgufWriter().str("general.type", "mmproj").str("general.architecture", "clip")),
+              HasSubstr("general.type is 'mmproj'; expected 'model'"));
+  EXPECT_THAT(refusal(GgufWriter().str("general.architecture", "qwen2")),
+              HasSubstr("general.architecture is 'qwen2'; expected 'llama'"));
+  EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
+  const TempFile whole(ModelFile().bytes());
+  EXPECT_EQ(open_model(whole.path).str("general.architecture"), "llama");
+}
+
+// Types that nothing here computes with are no damage of the file, so that its architecture is looked at first.
+TEST(OpenModel, LooksAtTheArchitectureBeforeTheTypesOfTensors) {
+  ModelFile model;
+  model.tensors.at("blk.0.ffn_up.weight") = {{256, 2}, gguf::TensorType::iq4_xs, 0, 1};
+  const OpenModelFile open(model);
+  EXPECT_THAT(message_of([&] { (void)read_hparams(open.file); }), HasSubstr("blk.0.ffn_up.weight"));
+  model.metadata["general.architecture"] = "gemma3";
+  EXPECT_THAT(message_of([&] { (void)read_hparams(OpenModelFile(model).file); }), HasSubstr("'gemma3'"));
+}
 
 class LlamaInputs : public ::testing::Test {
  protected:

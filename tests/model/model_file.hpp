@@ -128,7 +128,9 @@ class ModelFile {
     if (!s.tied) matrix("output", s.n_vocab, s.width);
   }
 
-  std::map<std::string, std::variant<std::uint32_t, float, std::string>> metadata;
+  using Value =
+      std::variant<std::uint32_t, float, std::string, std::vector<std::string>, std::vector<std::int32_t>>;
+  std::map<std::string, Value> metadata;
   std::map<std::string, Tensor> tensors;
 
   [[nodiscard]] std::string bytes() const {
@@ -138,6 +140,10 @@ class ModelFile {
         writer.u32(key, *number);
       } else if (const auto* real = std::get_if<float>(&value)) {
         writer.f32(key, *real);
+      } else if (const auto* strings = std::get_if<std::vector<std::string>>(&value)) {
+        writer.strings(key, *strings);
+      } else if (const auto* integers = std::get_if<std::vector<std::int32_t>>(&value)) {
+        writer.i32s(key, *integers);
       } else {
         writer.str(key, std::get<std::string>(value));
       }

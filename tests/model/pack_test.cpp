@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <tuple>
 
+#include "engine/device/open.hpp"
 #include "engine/error.hpp"
+#include "tests/gguf/gguf_writer.hpp"
 
 namespace m40llm {
 namespace {
@@ -75,7 +79,7 @@ std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std:
 
 TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
   EXPECT_EQ(message_of(TensorType::q4_k, 1, 256, 144),
-            "Q4_K matrix of 1 x 256: no kernel reads this type; F32, F16, Q8_0 and Q4_1 are read");
+            "Q4_K matrix of 1 x 256: no kernel reads this type; expected F32, F16, Q8_0 or Q4_1");
   EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34),
             "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
   EXPECT_EQ(message_of(TensorType::f32, 2, 3, 20), "F32 matrix of 2 x 3: 20 bytes given, 24 expected");
@@ -83,6 +87,62 @@ TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
   EXPECT_NE(message_of(TensorType::f32, 0, 3, 0).find("0 x 3: rows and columns in"), std::string::npos);
   EXPECT_NE(message_of(TensorType::f32, std::size_t{1} << 33, 1, 4).find("rows and columns in"),
             std::string::npos);
+}
+
+/// A file of one matrix, of 9 MB or so, which is more than is read at once.
+testing::GgufWriter one_matrix(TensorType type, std::uint64_t rows, std::uint64_t cols) {
+  testing::GgufWriter writer;
+  writer.tensor("w", {cols, rows}, static_cast<std::uint32_t>(type), 0);
+  writer.data.resize(rows * cols / gguf::block_elements(type) * gguf::block_bytes(type));
+  std::uint32_t state = 1;
+  for (char& c : writer.data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  return writer;
+}
+
+TEST(DeviceMatrix, OfAFileIsThePackedOne) {
+  const auto device = open_device({.device = "simt"});
+  const auto stream = device->create_stream();
+  for (const auto& [type, rows, cols] :
+       {std::tuple(TensorType::f32, 1999, 1120), std::tuple(TensorType::f16, 1999, 2230),
+        std::tuple(TensorType::q8_0, 1999, 4352), std::tuple(TensorType::q4_1, 1999, 7392),
+        std::tuple(TensorType::f32, 1, 33)}) {
+    const testing::TempFile temp(
+        one_matrix(type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols)).bytes());
+    const gguf::File file = gguf::File::open(temp.path);
+    const DeviceMatrix matrix(*device, *stream, file, file.tensor("w"), "weights");
+    const PackedMatrix packed = pack(type, static_cast<std::size_t>(rows), static_cast<std::size_t>(cols),
+                                     file.read(file.tensor("w")));
+    EXPECT_EQ(matrix.view().rows, packed.rows);
+    EXPECT_EQ(matrix.view().cols, packed.cols);
+    EXPECT_EQ(matrix.view().stride, packed.stride);
+    std::vector<std::byte> values(packed.values.size());
+    std::vector<half> scales(packed.scales.size());
+    stream->copy_to_host(values.data(), matrix.view().values, values.size());
+    if (!scales.empty())
+      stream->copy_to_host(scales.data(), matrix.view().scales, scales.size() * sizeof(half));
+    stream->synchronize();
+    EXPECT_TRUE(values == packed.values) << gguf::name(type);
+    EXPECT_TRUE(std::equal(scales.begin(), scales.end(), packed.scales.begin(), [](half a, half b) {
+      return a.bits == b.bits;
+    })) << gguf::name(type);
+  }
+}
+
+TEST(DeviceMatrix, OfAFileThatIsShortenedMeanwhileIsAnErrorThatNamesIt) {
+  const auto device = open_device({.device = "simt"});
+  const auto stream = device->create_stream();
+  const testing::TempFile temp(one_matrix(TensorType::f16, 1999, 2230).bytes());
+  const gguf::File file = gguf::File::open(temp.path);
+  std::filesystem::resize_file(temp.path, file.size() - 1);
+  try {
+    const DeviceMatrix matrix(*device, *stream, file, file.tensor("w"), "weights");
+    FAIL() << "was loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what())
+                  .find(temp.path.string() + ": ends at byte " + std::to_string(file.size() - 1)),
+              0u)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -25,17 +25,17 @@ inline reference::Format format_of(gguf::TensorType type) {
 }
 
 template <class S>
-reference::Matrix<S> matrix_of(const gguf::Tensor& tensor) {
+reference::Matrix<S> matrix_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Matrix<S> matrix(static_cast<Eigen::Index>(tensor.shape.at(1)),
                               static_cast<Eigen::Index>(tensor.shape.at(0)));
-  reference::dequantize<S>(format_of(tensor.type), tensor.data, {matrix.data(), tensor.elements()});
+  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {matrix.data(), tensor.elements()});
   return matrix;
 }
 
 template <class S>
-reference::Vector<S> vector_of(const gguf::Tensor& tensor) {
+reference::Vector<S> vector_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Vector<S> vector(static_cast<Eigen::Index>(tensor.elements()));
-  reference::dequantize<S>(format_of(tensor.type), tensor.data, {vector.data(), tensor.elements()});
+  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {vector.data(), tensor.elements()});
   return vector;
 }
 
@@ -51,18 +51,19 @@ reference::Weights<S> reference_weights(const gguf::File& file) {
   weights.shape.n_rotated = number("rope.dimension_count");
   weights.shape.rope_base = static_cast<double>(file.f32("llama.rope.freq_base"));
   weights.shape.eps = static_cast<double>(file.f32("llama.attention.layer_norm_rms_epsilon"));
-  weights.embedding = matrix_of<S>(file.tensor("token_embd.weight"));
-  weights.output_norm = vector_of<S>(file.tensor("output_norm.weight"));
-  if (const gguf::Tensor* output = file.find_tensor("output.weight")) weights.output = matrix_of<S>(*output);
+  weights.embedding = matrix_of<S>(file, file.tensor("token_embd.weight"));
+  weights.output_norm = vector_of<S>(file, file.tensor("output_norm.weight"));
+  if (const gguf::Tensor* output = file.find_tensor("output.weight"))
+    weights.output = matrix_of<S>(file, *output);
   for (int layer = 0; layer < number("block_count"); ++layer) {
     const auto tensor = [&](const char* name) -> const gguf::Tensor& {
       return file.tensor("blk." + std::to_string(layer) + "." + name + ".weight");
     };
-    weights.layers.push_back({vector_of<S>(tensor("attn_norm")), matrix_of<S>(tensor("attn_q")),
-                              matrix_of<S>(tensor("attn_k")), matrix_of<S>(tensor("attn_v")),
-                              matrix_of<S>(tensor("attn_output")), vector_of<S>(tensor("ffn_norm")),
-                              matrix_of<S>(tensor("ffn_gate")), matrix_of<S>(tensor("ffn_up")),
-                              matrix_of<S>(tensor("ffn_down"))});
+    weights.layers.push_back({vector_of<S>(file, tensor("attn_norm")), matrix_of<S>(file, tensor("attn_q")),
+                              matrix_of<S>(file, tensor("attn_k")), matrix_of<S>(file, tensor("attn_v")),
+                              matrix_of<S>(file, tensor("attn_output")),
+                              vector_of<S>(file, tensor("ffn_norm")), matrix_of<S>(file, tensor("ffn_gate")),
+                              matrix_of<S>(file, tensor("ffn_up")), matrix_of<S>(file, tensor("ffn_down"))});
   }
   return weights;
 }

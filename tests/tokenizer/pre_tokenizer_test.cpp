@@ -120,14 +120,40 @@ TEST(PreTokenizer, LongRunsOfWhiteSpace) {
   EXPECT_EQ(split("llama-bpe", text).size(), 1u);
 }
 
+// Text that the rules cut differently shows which one stands behind a name.
+TEST(PreTokenizer, OtherNamesOfARule) {
+  const std::string text = "It's IT'S in 12345\n\n no!!!\n";
+  for (const auto& [rule, names] : std::vector<std::pair<const char*, std::vector<const char*>>>{
+           {"gpt-2",
+            {"mpt", "olmo", "phi-2", "jais", "exaone4", "gigachat", "a.x-4.0", "mellum", "trillion",
+             "granite-docling"}},
+           {"smollm", {"command-r", "refact", "starcoder", "codeshell", "exaone", "minerva-7b", "mellum2"}},
+           {"llama-bpe", {"llama3", "llama-v3", "falcon3", "pixtral", "falcon-h1", "lfm2", "midm-2.0"}}}) {
+    const PreTokenizer expected = PreTokenizer::named(rule);
+    for (const char* name : names) {
+      const PreTokenizer found = PreTokenizer::named(name);
+      EXPECT_EQ(found.split(text), expected.split(text)) << name;
+      EXPECT_EQ(found.ignores_merges(), expected.ignores_merges()) << name;
+      EXPECT_EQ(found.adds_bos(), expected.adds_bos()) << name;
+      EXPECT_NE(PreTokenizer::supported().find(name), std::string::npos) << name;
+    }
+  }
+  EXPECT_NE(split("gpt-2", text), split("smollm", text));
+  EXPECT_NE(split("gpt-2", text), split("llama-bpe", text));
+}
+
 TEST(PreTokenizer, RefusesUnknownNames) {
-  try {
-    (void)PreTokenizer::named("qwen2");
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "pre-tokenizer 'qwen2' is not supported (expected one of default, gpt-2, llama-bpe, smollm)");
+  for (const auto& [name, shown] : {std::pair("qwen2", "'qwen2'"), std::pair("\x1b[31m", "'\\x1b[31m'")}) {
+    try {
+      (void)PreTokenizer::named(name);
+      FAIL() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what())
+                    .find("pre-tokenizer " + std::string(shown) +
+                          " is not supported (expected one of a.x-4.0, codeshell, "),
+                0u)
+          << error.what();
+    }
   }
 }
 

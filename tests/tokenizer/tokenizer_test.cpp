@@ -14,6 +14,7 @@
 
 #include "engine/error.hpp"
 #include "engine/tokenizer/utf8.hpp"
+#include "tests/gguf/colliding_strings.hpp"
 #include "tests/gguf/gguf_writer.hpp"
 
 namespace m40llm {
@@ -246,6 +247,89 @@ TEST(Tokenizer, BeginAndEnd) {
   EXPECT_EQ(load(v.writer()).bos(), std::nullopt);
 }
 
+// As with other engines, which say that they override the type.
+TEST(Tokenizer, EndsByNameWhateverTypeTheFileGives) {
+  for (const std::int32_t type : {1, 3, 4, 5}) {  // normal, control, user-defined, unused
+    for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "</s>",
+                             "<|endoftext|>", "<|end_of_text|>", "<EOT>", "<｜end▁of▁sentence｜>"}) {
+      Vocabulary v;
+      const std::int32_t end = v.special(name, type), other = v.special("<|im_start|>", 4);
+      const Tokenizer t = load(v.writer());
+      EXPECT_TRUE(t.is_end(end)) << name << " of type " << type;
+      EXPECT_FALSE(t.is_end(other));
+      EXPECT_EQ(t.decode(Ids{'a', end}), "a") << name << " of type " << type;
+      EXPECT_EQ(t.encode(name, SpecialTokens::parsed), Ids{end}) << name << " of type " << type;
+      EXPECT_FALSE(t.encode(name) == Ids{end}) << name << " of type " << type;
+    }
+  }
+  // Ids that metadata name are ends, too.
+  for (const char* key : {"eos", "eot", "eom"}) {
+    Vocabulary v;
+    const auto end = static_cast<std::uint32_t>(v.special("<bye>", 1));
+    const Tokenizer t = load(v.writer().u32("tokenizer.ggml." + std::string(key) + "_token_id", end));
+    EXPECT_TRUE(t.is_end(static_cast<std::int32_t>(end))) << key;
+  }
+}
+
+TEST(Tokenizer, AChatTurn) {
+  Vocabulary v;
+  const std::int32_t start = v.special("<|im_start|>", 3), end = v.special("<|im_end|>", 3);
+  const Tokenizer t = load(v.writer());
+  EXPECT_EQ(t.encode("<|im_start|>u\nhi<|im_end|>\n", SpecialTokens::parsed),
+            (Ids{start, 'u', '\n', 'h', 'i', end, '\n'}));
+  EXPECT_EQ(t.encode("<|im_start|>u\nhi<|im_end|>\n", SpecialTokens::as_text).size(), 27u);
+}
+
+TEST(Tokenizer, MessagesHaveNothingThatATerminalObeys) {
+  const std::string evil = "\x1b[31m\xc2\x9b";
+  expect_refused(GgufWriter().str("tokenizer.ggml.model", evil), {"'\\x1b[31m\\xc2\\x9b'"});
+  expect_refused(Vocabulary().writer(evil), {"'\\x1b[31m\\xc2\\x9b'"});
+  Vocabulary v;
+  v.merges.push_back(evil);
+  expect_refused(v.writer(), {"merge 0 ", "'\\x1b[31m\\xc2\\x9b'"});
+}
+
+std::chrono::duration<double> time_to_load(const GgufWriter& writer) {
+  const TempFile temp(writer.bytes());
+  const auto begin = std::chrono::steady_clock::now();
+  (void)Tokenizer::from(gguf::File::open(temp.path));
+  return std::chrono::steady_clock::now() - begin;
+}
+
+// 0.5 MB of them: quadratic time would be seconds.
+TEST(Tokenizer, TokensThatCollideInTheLibrarysHashLoadAsFastAsOthers) {
+  const auto with = [](const std::vector<std::string>& tokens) {
+    Vocabulary v;
+    v.tokens.insert(v.tokens.end(), tokens.begin(), tokens.end());
+    v.types.resize(v.tokens.size(), 1);
+    return v.writer();
+  };
+  constexpr std::size_t kNames = 20000;
+  const auto colliding = testing::colliding_strings(kNames);
+  ASSERT_TRUE(testing::collide(colliding));
+  EXPECT_LT(time_to_load(with(colliding)),
+            5 * time_to_load(with(testing::other_strings(kNames))) + std::chrono::duration<double>(0.3));
+}
+
+// The library's hash of a number is the number, and its tables' sizes are known: pairs of symbols whose ids, put
+// into one number, are all the same modulo 42043.
+TEST(Tokenizer, MergesThatCollideInTheLibrarysHashLoadAsFastAsOthers) {
+  constexpr std::uint64_t kTable = 42043, kMerges = 41000;
+  const auto with = [](bool collide) {
+    GgufWriter w;
+    w.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "gpt-2");
+    std::vector<std::string> tokens, merges;
+    for (std::uint64_t i = 0; i < kTable; ++i) tokens.push_back(std::to_string(i));
+    for (std::uint64_t left = 0; left < kMerges; ++left) {
+      const std::uint64_t above = (left << 32) % kTable;
+      merges.push_back(std::to_string(left) + " " +
+                       std::to_string(collide ? (kTable - above) % kTable : left));
+    }
+    return w.strings("tokenizer.ggml.tokens", tokens).strings("tokenizer.ggml.merges", merges);
+  };
+  EXPECT_LT(time_to_load(with(true)), 5 * time_to_load(with(false)) + std::chrono::duration<double>(0.3));
+}
+
 TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
   const Tokenizer t = load(Vocabulary().writer());
   EXPECT_EQ(t.size(), 256u);
@@ -262,7 +346,7 @@ TEST(Tokenizer, RefusesFilesItCannotUse) {
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "llama"), {"'llama' is not supported", "gpt2"});
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "gpt2"),
                  {"'tokenizer.ggml.pre' is missing", "smollm"});
-  expect_refused(v.writer("qwen2"), {"'qwen2' is not supported", "default, gpt-2, llama-bpe, smollm"});
+  expect_refused(v.writer("qwen2"), {"'qwen2' is not supported", ", command-r,", ", default,", ", smollm,"});
   GgufWriter w;
   w.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "gpt-2");
   expect_refused(w, {"'tokenizer.ggml.tokens' is missing"});
