@@ -121,6 +121,9 @@ def judge(runs):
             f"(limit {oracle[0]['limit']:g})", good == len(oracle))
     elif decodes:
         add(f"Oracle: none of {len(decodes)} texts was held against it", "doubt")
+    for record in decodes:
+        if "fault" in record:
+            add(f"Text not passed: {record['fault']}", "bad")
     bench = of_kind(runs, "bench")
     if bench:
         wrong = sum(not record["recheck"]["passed"] for _, record in bench)
@@ -441,7 +444,8 @@ def draw_texts(page, runs):
     page.section("Text decoded", "Greedy. Equal rows of different devices stand once.")
     rows = {}
     for run, record in found:
-        entry = rows.setdefault((record["prompt"], record["text"], record["stopped"]), (record, [], []))
+        stopped = (record["stopped"].replace("_", " "), record.get("fault", ""))
+        entry = rows.setdefault((record["prompt"], record["text"], stopped), (record, [], []))
         entry[1].append(run.arm)
         if record["oracle"]:
             oracle = record["oracle"]
@@ -449,7 +453,7 @@ def draw_texts(page, runs):
                             f"steps of {oracle['steps']}, largest difference {float(oracle['largest_difference']):.3g}")
     page.add("{}", table(["prompt", "text", "tokens", "stopped by", "on", "oracle"],
                          [[html('<div class="text">{}</div>', prompt), html('<div class="text long">{}</div>', text), record["n_decoded"],
-                           stopped.replace("_", " "), joined(dict.fromkeys(arms), "<br>"),
+                           html('{}<br><b class="bad">{}</b>', *stopped) if stopped[1] else stopped[0], joined(dict.fromkeys(arms), "<br>"),
                            joined(dict.fromkeys(oracle), "<br>") or Markup('<span class="faint">not compared</span>')]
                           for (prompt, text, stopped), (record, arms, oracle) in rows.items()], {2}))
 

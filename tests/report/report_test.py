@@ -233,6 +233,18 @@ class Page(ReportTest):
     def point(self, start):
         return next((text, mark) for text, mark in report.judge(reader.read([self.write()])[0])[2] if text.startswith(start))
 
+    def test_a_text_that_was_not_finite_has_not_passed(self):
+        decode = self.find("decode", CPU)
+        decode.update(passed=True)
+        self.assertNotIn("not passed", self.make_page(self.write()))
+        decode.update(passed=False, stopped="not_finite", fault="position 3 (fed token 5): the logit of token 0 is nan", oracle=None)
+        code, out, err = self.run_report(self.write())
+        self.assertEqual([code, err], [0, []])
+        self.assertIn("(failed; ", out[0])
+        page = self.page.read_text(encoding="utf-8")
+        self.assertIn(f"Text not passed: {decode['fault']}", page)
+        self.assertIn(f'not finite<br><b class="bad">{decode["fault"]}</b>', page)
+
     def test_hashes_differ_unless_something_that_makes_them_does(self):
         """The rule of results/README.md; the corpus has one case judged on two devices."""
         on_cpu, on_gpu = self.find("parity", CPU), self.find("parity", GPU_1)
