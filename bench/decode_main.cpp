@@ -247,8 +247,8 @@ int run(const std::vector<std::string>& command) {
     print(result, entry);
     if (result.interrupted()) break;
     ++(result.passed() ? passed : failed);
+    std::fflush(stdout);  // stderr's lines stand behind it
     if (!result.fault.empty()) {
-      std::fflush(stdout);
       std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, prompt.name.c_str(), result.fault.c_str());
     } else if (logits_file) {
       logits_file->finish();
