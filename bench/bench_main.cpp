@@ -1,14 +1,17 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <fstream>
+#include <filesystem>
+#include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include <benchmark/benchmark.h>
 
+#include "bench/google_benchmark.hpp"
 #include "bench/options.hpp"
+#include "bench/output_file.hpp"
 #include "bench/statistics.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
@@ -72,7 +75,7 @@ class Bench {
     calls_.clear();
     log.sync();
     if (!verdict.passed) {
-      std::cout << "FAILED after timing: " << case_of(0).line() << ": error/bound "
+      std::cerr << "FAILED after timing: " << case_of(0).line() << ": error/bound "
                 << verdict.error_over_bound << "\n";
     }
     return verdict.passed;
@@ -166,6 +169,7 @@ class Bench {
             {"seed", c.seed},
             {"source_hash", hex(source_hash(suite_.source()))},
             {"image", image_json(device_, variant_.kernel)},
+            {"launch", launch_json(suite_.config(variant_.name, c.shape))},
             {"order", order},
             {"repetition", repetition},
             {"timer", on_gpu() ? "cuda_event" : "simt_wall"},
@@ -200,18 +204,27 @@ class Bench {
   std::vector<std::vector<double>> calls_;
 };
 
-/// Prints as the chosen format does, and records what was measured.
+using Printer = std::unique_ptr<benchmark::BenchmarkReporter>;
+
+/// Prints as the chosen formats do, and records what was measured.
 class Recorder : public benchmark::BenchmarkReporter {
  public:
-  Recorder(std::unique_ptr<benchmark::BenchmarkReporter> printer, std::map<std::string, Bench*> benches,
-           RunLog& log)
-      : printer_(std::move(printer)), benches_(std::move(benches)), log_(log) {}
+  /// `start` opens the records; it is called when Google Benchmark has found something to run.
+  Recorder(std::vector<Printer> printers, std::map<std::string, Bench*> benches,
+           std::function<std::unique_ptr<RunLog>()> start)
+      : printers_(std::move(printers)), benches_(std::move(benches)), start_(std::move(start)) {}
 
-  bool ReportContext(const Context& context) override { return printer_->ReportContext(context); }
-  void Finalize() override { printer_->Finalize(); }
+  bool ReportContext(const Context& context) override {
+    log_ = start_();
+    return std::ranges::all_of(printers_,
+                               [&](const Printer& printer) { return report_context(*printer, context); });
+  }
+  void Finalize() override {
+    for (const Printer& printer : printers_) printer->Finalize();
+  }
 
   void ReportRuns(const std::vector<Run>& runs) override {
-    printer_->ReportRuns(runs);
+    for (const Printer& printer : printers_) printer->ReportRuns(runs);
     std::string name;
     std::size_t measured_runs = 0;
     bool error = false;
@@ -228,110 +241,32 @@ class Recorder : public benchmark::BenchmarkReporter {
       return;
     }
     try {
-      ++(!error && bench->second->record(measured_runs, order_, log_) ? passed_ : failed_);
+      ++(!error && bench->second->record(measured_runs, order_, *log_) ? passed_ : failed_);
     } catch (const DeviceFault& fault) {
-      std::cout << "FAILED after timing: " << name << ": " << fault.what() << "\n";
+      std::cerr << "FAILED after timing: " << name << ": " << fault.what() << "\n";
       ++failed_;
     }
     bench->second->release();
   }
 
+  /// Null if nothing was to be run.
+  RunLog* log() const { return log_.get(); }
   std::size_t passed() const { return passed_; }
   std::size_t failed() const { return failed_; }
   /// Left out after Ctrl-C.
   std::size_t skipped() const { return skipped_; }
 
  private:
-  std::unique_ptr<benchmark::BenchmarkReporter> printer_;
+  std::vector<Printer> printers_;
   std::map<std::string, Bench*> benches_;
-  RunLog& log_;
+  std::function<std::unique_ptr<RunLog>()> start_;
+  std::unique_ptr<RunLog> log_;
   std::size_t order_ = 0, passed_ = 0, failed_ = 0, skipped_ = 0;
 };
 
-/// Google Benchmark's flags, its own order kept; ours stay in `command`.
-std::vector<std::string> take_benchmark_flags(std::vector<std::string>& command) {
-  std::vector<std::string> flags;
-  std::erase_if(command, [&](const std::string& word) {
-    if (!word.starts_with("--benchmark_")) return false;
-    flags.push_back(word);
-    return true;
-  });
-  return flags;
-}
-
-std::unique_ptr<benchmark::BenchmarkReporter> printer_for(const std::string& format) {
+Printer printer_for(const std::string& format) {
   if (format == "json") return std::make_unique<benchmark::JSONReporter>();
   return std::make_unique<benchmark::ConsoleReporter>(benchmark::ConsoleReporter::OO_Tabular);
-}
-
-constexpr double kMostRepetitions = 10'000;
-constexpr double kLongestMinTimeS = 3600;
-
-void check_number(const std::string& flag, const std::string& value, double least, double most) {
-  double number = -1;
-  const char* const end = value.data() + value.size();
-  const auto [stop, failure] = std::from_chars(value.data(), end, number);
-  if (failure != std::errc() || stop != end || !(number >= least && number <= most)) {
-    std::ostringstream message;
-    message << flag << " '" << value << "' is not a number from " << least << " to " << most;
-    throw UsageError(message.str());
-  }
-}
-
-/// Of Google Benchmark's flags, those with values that it takes but cannot mean: it would end with exit code
-/// 0, never end, or run nothing.
-void check_values(const std::vector<std::string>& flags) {
-  const std::map<std::string, std::vector<std::string>> choices{
-      {"--benchmark_format", {"console", "json"}},
-      {"--benchmark_out_format", {"console", "json", "csv"}},
-      {"--benchmark_time_unit", {"ns", "us", "ms", "s"}}};
-  for (const std::string& flag : flags) {
-    const std::size_t equals = std::min(flag.find('='), flag.size());
-    const std::string name = flag.substr(0, equals);
-    const std::string value = equals < flag.size() ? flag.substr(equals + 1) : "";
-    if (const auto found = choices.find(name); found != choices.end()) {
-      std::string known;
-      for (const std::string& choice : found->second) known += (known.empty() ? "" : ", ") + choice;
-      if (std::ranges::count(found->second, value) == 0)
-        throw UsageError(name + " '" + value + "' is not one of " + known);
-    } else if (name == "--benchmark_repetitions") {
-      check_number(name, value, 1, kMostRepetitions);
-    } else if (name == "--benchmark_min_time") {
-      check_number(name, value, 0, kLongestMinTimeS);
-    } else if (name == "--benchmark_filter" && !value.empty()) {
-      to_regex(value.substr(value.front() == '-' ? 1 : 0), name);  // a leading '-' inverts
-    } else if (name.ends_with("_aggregates_only")) {
-      throw UsageError(name + ": every repetition is judged and recorded, so none can be hidden");
-    }
-  }
-}
-
-/// What the last of a flag's occurrences says.
-std::string value_of(const std::string& name, const std::vector<std::string>& flags, std::string value) {
-  for (const std::string& flag : flags) {
-    if (flag.starts_with(name + "=")) value = flag.substr(name.size() + 1);
-  }
-  return value;
-}
-
-/// Google Benchmark would end the program, with records of nothing left behind.
-void check_writable(const std::string& path) {
-  if (!path.empty() && !std::ofstream(path, std::ios::app))
-    throw Error("--benchmark_out '" + path + "' cannot be opened for writing");
-}
-
-void initialize(const std::vector<std::string>& flags, bool on_gpu) {
-  // A default that the user's flag, behind it, overrides. Google Benchmark's own is for host code: half a
-  // second of 5 us samples fills a record with noise. On the SIMT device a launch takes milliseconds.
-  // Static: Google Benchmark keeps a pointer to the program's name.
-  static std::vector<std::string> words;
-  words = {kProgram, on_gpu ? "--benchmark_min_time=0.1" : "--benchmark_min_time=0.02"};
-  words.insert(words.end(), flags.begin(), flags.end());
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  auto n = static_cast<int>(arguments.size());
-  benchmark::Initialize(&n, arguments.data());
-  if (n > 1) throw UsageError(std::string("unknown flag or value '") + arguments[1] + "'");
 }
 
 int run(const std::vector<std::string>& command) {
@@ -350,12 +285,19 @@ int run(const std::vector<std::string>& command) {
   if (const auto code = parse(app, own)) return *code;
 
   check_values(flags);
-  const std::string format = value_of("--benchmark_format", flags, "console");
+  const std::string out = value_of("--benchmark_out", flags, "");
+  std::optional<OutputFile> out_file;
+  if (!out.empty()) out_file.emplace("--benchmark_out", out);
+  std::error_code unknown;
+  if (out_file && (out == options.json || std::filesystem::equivalent(out, options.json, unknown)))
+    throw UsageError("--benchmark_out and --json '" + out + "' are one file: expected two");
 
   const std::unique_ptr<Device> device = open_device(options.device);
   const bool on_gpu = device->info().kind == DeviceKind::cuda;
-  (format == "console" ? std::cout : std::cerr) << describe(device->info()) << "\n";
-  initialize(flags, on_gpu);
+  std::cerr << describe(device->info()) << "\n";
+  // Google Benchmark's own 0.5 s is for host code: samples of 5 us fill a record with noise. On the SIMT device
+  // a launch takes milliseconds.
+  initialize(kProgram, flags, on_gpu ? "0.1" : "0.02");
   const std::unique_ptr<Stream> stream = device->create_stream();
 
   std::vector<std::unique_ptr<Bench>> benches;
@@ -376,19 +318,28 @@ int run(const std::vector<std::string>& command) {
     }
   }
 
-  RunLog log(options.json, command, device.get());
-  Recorder recorder(printer_for(format), by_name, log);
-  check_writable(value_of("--benchmark_out", flags, ""));
-  std::ostringstream said_again;  // "Failed to match ...", which the error says
-  recorder.SetErrorStream(&said_again);
-  const std::size_t matched = benchmark::RunSpecifiedBenchmarks(&recorder);
-  if (matched == 0) {
-    throw Error("no benchmark matches --benchmark_filter=" + benchmark::GetBenchmarkFilter() +
-                " (--benchmark_list_tests shows them)");
+  std::ostringstream out_text;
+  std::vector<Printer> printers;
+  printers.push_back(printer_for(value_of("--benchmark_format", flags, "console")));
+  if (out_file) {
+    printers.push_back(printer_for(value_of("--benchmark_out_format", flags, "json")));
+    printers.back()->SetOutputStream(&out_text);
   }
-  if (recorder.passed() + recorder.failed() + recorder.skipped() == 0) return 0;  // --benchmark_list_tests
-  return log.finish(recorder.passed(), recorder.failed(), recorder.skipped(),
-                    recorder.skipped() > 0 ? "interrupted" : "", recorder.failed() > 0 ? 1 : 0);
+  Recorder recorder(std::move(printers), by_name,
+                    [&] { return std::make_unique<RunLog>(options.json, command, device.get()); });
+  run_benchmarks(recorder);
+  if (recorder.log() == nullptr) return 0;  // --benchmark_list_tests
+  std::string unwritten;
+  try {
+    if (out_file) out_file->write(out_text.str());
+  } catch (const Error& error) {
+    unwritten = error.what();
+  }
+  const int code = recorder.log()->finish(recorder.passed(), recorder.failed(), recorder.skipped(),
+                                          recorder.skipped() > 0 ? "interrupted" : "",
+                                          recorder.failed() > 0 || !unwritten.empty() ? 1 : 0);
+  if (!unwritten.empty()) throw Error(unwritten);
+  return code;
 }
 
 }  // namespace

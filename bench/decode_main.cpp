@@ -3,34 +3,30 @@
 #include <iostream>
 #include <numeric>
 #include <optional>
+#include <system_error>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "bench/decode_run.hpp"
+#include "bench/evidence.hpp"
 #include "bench/options.hpp"
-#include "bench/oracle.hpp"
 #include "bench/statistics.hpp"
-#include "engine/decode/greedy.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
-#include "engine/tokenizer/tokenizer.hpp"
-#include "engine/tokenizer/utf8.hpp"
 
 /// m40llm-decode: a prompt in, the text the model continues it with out, and what every token took.
 namespace m40llm::bench {
 namespace {
 
 constexpr const char* kProgram = "m40llm-decode";
-constexpr std::size_t kPromptShown = 60;  // bytes, in messages
 
 struct Options {
   CommonOptions common;
-  std::string model;
-  std::vector<std::string> prompts;
-  int n_tokens = 64;
-  int n_context = 0;
+  DecodeOptions decode;
   std::string oracle;
   std::vector<std::string> against;
+  std::string logits;
 };
 
 std::uint64_t hash_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -52,141 +48,6 @@ std::uint64_t all_sources_hash() {
   }
   return hash_of(std::as_bytes(std::span(hashes)));
 }
-
-/// One prompt, decoded.
-struct Result {
-  std::vector<int> prompt;
-  std::vector<int> tokens;
-  std::string stopped = "length";
-  std::vector<double> prompt_us, decode_us;
-  DeviceCounters decode_counters;  // sums over the decode steps
-  std::vector<std::uint64_t> logits_hashes;
-  std::optional<OracleComparison> oracle;
-};
-
-class Decoder {
- public:
-  Decoder(Device& device, const Options& options)
-      : device_(device),
-        options_(options),
-        file_(open_model(options.model)),
-        tokenizer_(Tokenizer::from(file_)),
-        stream_(device.create_stream()),
-        model_(device, *stream_, file_, n_positions()) {
-    if (static_cast<std::size_t>(model_.hparams().n_vocab) != tokenizer_.size()) {
-      throw Error(options.model + ": the tokenizer has " + std::to_string(tokenizer_.size()) +
-                  " tokens, token_embd.weight " + std::to_string(model_.hparams().n_vocab) +
-                  " rows; expected the same");
-    }
-  }
-
-  const gguf::File& file() const { return file_; }
-  /// Throws Error if the prompt is no text, or if it, the tokens to generate and the oracle's do not fit the
-  /// context.
-  std::vector<int> encode(const std::string& prompt, const OraclePrompt* oracle) const {
-    const std::string which =
-        "prompt '" + prompt.substr(0, kPromptShown) + (prompt.size() > kPromptShown ? "...': " : "': ");
-    for (std::size_t at = 0; at < prompt.size();) {
-      const std::size_t length = utf8::sequence_length(std::string_view(prompt).substr(at));
-      if (length == 0)
-        throw Error("a prompt is not UTF-8 at its byte " + std::to_string(at) + ": expected text in UTF-8");
-      at += length;
-    }
-    std::vector<int> tokens = tokenizer_.encode(prompt);
-    try {
-      check_room(tokens, options_.n_tokens, model_.n_positions());
-      if (oracle != nullptr)
-        check_room(oracle->prompt_tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
-    } catch (const Error& error) {
-      throw Error(which + error.what());
-    }
-    return tokens;
-  }
-  std::string text(const std::vector<int>& tokens) const { return tokenizer_.decode(tokens); }
-
-  /// Decodes, printing the text as it comes.
-  Result decode(const std::vector<int>& prompt, const OraclePrompt* oracle) {
-    Result result;
-    result.prompt = prompt;
-    std::vector<float> logits;
-    bool follows_oracle = oracle != nullptr && oracle->prompt_tokens == prompt;
-    OracleComparison comparison;
-    std::size_t fed = 0;
-    const auto on_step = [&](const DecodeStep& step) {
-      const bool in_prompt = fed < prompt.size();
-      (in_prompt ? result.prompt_us : result.decode_us).push_back(step.time_us);
-      if (!in_prompt) {
-        result.decode_counters.launches += step.counters.launches;
-        result.decode_counters.allocations += step.counters.allocations;
-        result.decode_counters.copies += step.counters.copies;
-        result.decode_counters.synchronizations += step.counters.synchronizations;
-      }
-      logits = model_.logits().download(*stream_);
-      result.logits_hashes.push_back(hash_of(std::as_bytes(std::span(logits))));
-      const bool judged = oracle != nullptr && fed < oracle->steps.size();  // it may have stopped before
-      if (follows_oracle && judged && !in_prompt)
-        follows_oracle = oracle->tokens[fed - prompt.size()] == step.token;
-      if (follows_oracle && judged) comparison.add(oracle->steps[fed], logits, kOracleLimit);
-      if (++fed >= prompt.size()) {
-        result.tokens.push_back(step.next);
-        std::cout << tokenizer_.decode(std::span(&step.next, 1)) << std::flush;
-      }
-      return !interrupted();
-    };
-    decode_greedy(
-        device_, *stream_, model_, prompt, options_.n_tokens, [&](int token) { return ends(token, result); },
-        on_step);
-    if (interrupted()) result.stopped = "interrupted";
-    if (oracle != nullptr && !interrupted())
-      result.oracle = follows_oracle ? last_step(comparison, *oracle, fed) : forced(*oracle);
-    return result;
-  }
-
- private:
-  int n_positions() const {
-    const int all = read_hparams(file_).n_context;
-    if (options_.n_context > all) {
-      throw Error("--context " + std::to_string(options_.n_context) + ": the model's context has " +
-                  std::to_string(all));
-    }
-    return options_.n_context > 0 ? options_.n_context : std::min(all, 2048);
-  }
-
-  bool ends(int token, Result& result) const {
-    if (!tokenizer_.is_end(token)) return false;
-    result.stopped = "end_of_sequence";
-    return true;
-  }
-
-  /// The oracle also fed its last token, which decoding only chose.
-  OracleComparison last_step(OracleComparison comparison, const OraclePrompt& oracle, std::size_t fed) {
-    for (; fed < oracle.steps.size(); ++fed) {
-      const std::size_t generated = fed - oracle.prompt_tokens.size();
-      model_.forward(*stream_, oracle.tokens[generated], static_cast<int>(fed));
-      comparison.add(oracle.steps[fed], model_.logits().download(*stream_), kOracleLimit);
-    }
-    return comparison;
-  }
-
-  /// Where decoding went another way than the oracle: its tokens fed again from the start.
-  OracleComparison forced(const OraclePrompt& oracle) {
-    OracleComparison comparison;
-    std::vector<int> tokens = oracle.prompt_tokens;
-    tokens.insert(tokens.end(), oracle.tokens.begin(), oracle.tokens.end());
-    for (std::size_t i = 0; i < tokens.size() && !interrupted(); ++i) {
-      model_.forward(*stream_, tokens[i], static_cast<int>(i));
-      comparison.add(oracle.steps[i], model_.logits().download(*stream_), kOracleLimit);
-    }
-    return comparison;
-  }
-
-  Device& device_;
-  const Options& options_;
-  gguf::File file_;
-  Tokenizer tokenizer_;
-  std::unique_ptr<Stream> stream_;
-  Llama model_;
-};
 
 double per_second(const std::vector<double>& times_us) {
   const double sum = std::accumulate(times_us.begin(), times_us.end(), 0.0);
@@ -214,166 +75,202 @@ Json model_json(const gguf::File& file) {
 }
 
 Json record(const Device& device, const Json& model, const std::string& prompt, const std::string& text,
-            const Result& r) {
+            const Decoded& r) {
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
   const auto mean = [&](std::uint64_t sum) {
     return r.decode_us.empty() ? 0.0 : static_cast<double>(sum) / static_cast<double>(r.decode_us.size());
   };
-  return {{"kind", "decode"},
-          {"way", "launches"},
-          {"model", model},
-          {"prompt", prompt},
-          {"text", text},
-          {"stopped", r.stopped},
-          {"prompt_tokens", r.prompt},
-          {"tokens", r.tokens},
-          {"n_prompt", r.prompt.size()},
-          {"n_decoded", r.tokens.size()},
-          {"timer", "host_wall"},
-          {"prompt_us", r.prompt_us},
-          {"decode_us", r.decode_us},
-          {"prompt_tokens_per_s", rate(r.prompt_us)},
-          {"decode_tokens_per_s", rate(r.decode_us)},
-          {"per_token",
-           {{"launches", mean(r.decode_counters.launches)},
-            {"allocations", mean(r.decode_counters.allocations)},
-            {"copies", mean(r.decode_counters.copies)},
-            {"synchronizations", mean(r.decode_counters.synchronizations)}}},
-          {"logits_hash", hashes},
-          {"image", all_images_json(device)},
-          {"source_hash", hex(all_sources_hash())},
-          {"oracle", oracle_json(r.oracle)}};
+  Json json{{"kind", "decode"},
+            {"way", "launches"},
+            {"model", model},
+            {"prompt", prompt},
+            {"text", text},
+            {"stopped", r.stopped},
+            {"passed", r.passed()},
+            {"prompt_tokens", r.prompt},
+            {"tokens", r.tokens},
+            {"n_prompt", r.prompt.size()},
+            {"n_decoded", r.tokens.size()},
+            {"timer", "host_wall"},
+            {"prompt_us", r.prompt_us},
+            {"decode_us", r.decode_us},
+            {"prompt_tokens_per_s", rate(r.prompt_us)},
+            {"decode_tokens_per_s", rate(r.decode_us)},
+            {"per_token",
+             {{"launches", mean(r.decode_counters.launches)},
+              {"allocations", mean(r.decode_counters.allocations)},
+              {"copies", mean(r.decode_counters.copies)},
+              {"synchronizations", mean(r.decode_counters.synchronizations)}}},
+            {"logits_hash", hashes},
+            {"image", all_images_json(device)},
+            {"source_hash", hex(all_sources_hash())},
+            {"oracle", oracle_json(r.oracle)}};
+  if (!r.fault.empty()) json["fault"] = r.fault;
+  return json;
 }
 
-/// Steps whose logits' bits are equal to those of a recorded run of the same kernels, model and tokens.
-struct HashComparison {
-  std::size_t equal = 0, different = 0, stale = 0;
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code unknown;  // neither need be there yet
+  return std::filesystem::equivalent(a, b, unknown) ||
+         std::filesystem::weakly_canonical(a, unknown) == std::filesystem::weakly_canonical(b, unknown);
+}
 
-  void add(const Json& mine, const std::vector<Json>& recorded) {
-    for (const Json& other : recorded) {
-      if (other["kind"] != "decode" || other["model"]["xxh3"] != mine["model"]["xxh3"] ||
-          other["prompt_tokens"] != mine["prompt_tokens"])
-        continue;
-      const std::size_t n = std::min(other["logits_hash"].size(), mine["logits_hash"].size());
-      if (other["source_hash"] != mine["source_hash"]) {
-        stale += n;
-        continue;
-      }
-      for (std::size_t i = 0; i < n; ++i)
-        ++(other["logits_hash"][i] == mine["logits_hash"][i] ? equal : different);
-    }
-  }
+/// An output that is also read would be lost.
+void check_is_no_input(const std::string& flag, const std::string& output, const Options& options,
+                       const std::vector<std::string>& prompt_files) {
+  if (output.empty()) return;
+  const auto check = [&](const std::string& input_flag, const std::string& input) {
+    if (!input.empty() && is_same_file(output, input))
+      throw UsageError(flag + " '" + output + "' is also the file of " + input_flag +
+                       "; another one is expected");
+  };
+  check("--model", options.decode.model);
+  check("--oracle", options.oracle);
+  for (const std::string& file : prompt_files) check("--prompt-file", file);
+  if (flag == "--json") return;  // records are appended, so to those compared with too
+  check("--json", options.common.json);
+  for (const std::string& file : options.against) check("--against", file);
+}
+
+/// A prompt, its tokens, and what the oracle says of it, unless null.
+struct Job {
+  Prompt prompt;
+  const OraclePrompt* expected = nullptr;
+  std::vector<int> tokens;
 };
+
+void print(const Decoded& result, const Json& entry) {
+  const Spread times = result.decode_us.empty() ? Spread{} : spread(result.decode_us);
+  std::printf(
+      "\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s), %.1f tokens/s, median %.0f us a token, "
+      "quartiles %.0f to %.0f; "
+      "%.0f launches, %.0f allocations a token]\n",
+      result.prompt.size(), per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str(),
+      per_second(result.decode_us), times.median, times.p25, times.p75,
+      entry["per_token"]["launches"].get<double>(), entry["per_token"]["allocations"].get<double>());
+  if (!result.oracle) return;
+  const OracleComparison& c = *result.oracle;
+  std::printf(
+      "[oracle: %s; largest difference of logits %.4g of %.4g allowed, the same choice in %zu of %zu "
+      "decidable steps of %zu]\n",
+      c.passed(kOracleLimit) ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.same_argmax,
+      c.decidable_steps, c.steps);
+}
 
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app(
       "Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.",
       kProgram);
-  app.add_option("--model", options.model, "GGUF file; needed")->type_name("FILE");
-  app.add_option("--prompt", options.prompts, "text to continue; repeatable")
-      ->type_name("TEXT")
-      ->allow_extra_args(false);
-  app.add_option("--tokens", options.n_tokens, "tokens to generate at most")
+  app.add_option("--model", options.decode.model, "GGUF file; needed")->type_name("FILE");
+  const PromptFlags prompt_flags(app);
+  app.add_option("--tokens", options.decode.n_tokens, "tokens to generate at most")
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 22))
       ->capture_default_str();
-  app.add_option("--context", options.n_context,
-                 "positions to make room for (default: the model's, at most 2048)")
+  app.add_option(
+         "--context", options.decode.n_context,
+         "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")")
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 22));
   app.add_option("--oracle", options.oracle,
                  "judge the logits of the prompts in this file against an independent implementation's")
       ->type_name("FILE");
-  app.add_option("--against", options.against,
-                 "records of other runs, on any device: the logits must have the same bits; repeatable")
+  app.add_option(
+         "--against", options.against,
+         "records of other runs, on any device: the logits must have the same bits, and some of them must "
+         "be there; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false);
+  app.add_option("--logits", options.logits,
+                 "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
+                 "vocabulary), unless it fails or is cut short")
+      ->type_name("FILE")
+      ->check([](const std::string& file) {
+        return std::string(file.empty() ? "a file's name is expected" : "");
+      });
+  app.add_flag("--find-not-finite", options.decode.find_not_finite,
+               "a step whose logits are not finite is taken again, op by op: the first such op is named");
   add_json_flag(app, options.common.json);
   add_device_flags(app, options.common.device);
   if (const auto code = parse(app, command)) return *code;
-  if (options.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
+  if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
+  options.decode.special = prompt_flags.special();
+  check_is_no_input("--json", options.common.json, options, prompt_flags.files());
+  check_is_no_input("--logits", options.logits, options, prompt_flags.files());
   std::vector<OraclePrompt> oracle;
   if (!options.oracle.empty()) oracle = read_oracle(options.oracle);
-  if (options.prompts.empty()) {
-    for (const OraclePrompt& prompt : oracle) options.prompts.push_back(prompt.text);
+  std::vector<Prompt> prompts = prompt_flags.read();
+  if (interrupted()) return kInterrupted;
+  if (prompts.empty()) {
+    for (const OraclePrompt& prompt : oracle) prompts.push_back(prompt_of(prompt.text));
   }
-  if (options.prompts.empty()) throw UsageError("--prompt or --oracle is needed");
-  std::vector<Json> recorded;
-  for (const std::string& file : options.against) {
-    const Records read = read_records(file);
-    recorded.insert(recorded.end(), read.records.begin(), read.records.end());
-  }
+  if (prompts.empty()) throw UsageError("--prompt, --prompt-file or --oracle is needed");
+  if (!options.logits.empty() && prompts.size() != 1)
+    throw UsageError("--logits takes one prompt; there are " + std::to_string(prompts.size()));
+  Evidence evidence(options.against);
 
   const std::unique_ptr<Device> device = open_device(options.common.device);
-  std::cout << describe(device->info()) << std::endl;
-  Decoder decoder(*device, options);
+  std::cerr << describe(device->info()) << std::endl;
+  Decoder decoder(*device, options.decode);
   const Json model = model_json(decoder.file());
   for (const auto& [owner, bytes] : device->holdings())
-    std::printf("memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
+    std::fprintf(stderr, "memory: %-12s %8.1f MiB\n", owner.c_str(), static_cast<double>(bytes) / (1 << 20));
   // All prompts are looked at before the first is decoded.
-  struct Job {
-    std::string prompt;
-    const OraclePrompt* expected = nullptr;
-    std::vector<int> tokens;
-  };
   std::vector<Job> jobs;
-  for (const std::string& prompt : options.prompts) {
+  for (const Prompt& prompt : prompts) {
     Job& job = jobs.emplace_back(Job{prompt, nullptr, {}});
     for (const OraclePrompt& p : oracle) {
-      if (p.text == prompt) job.expected = &p;
+      if (p.text == prompt.text) job.expected = &p;
     }
     job.tokens = decoder.encode(prompt, job.expected);
   }
+  std::optional<LogitsFile> logits_file;
+  if (!options.logits.empty()) logits_file.emplace(options.logits, decoder.tokenizer().size());
   RunLog log(options.common.json, command, device.get());
+  std::size_t passed = 0;
   std::size_t failed = 0;
-  std::size_t done = 0;
   OracleComparison all;
-  HashComparison hashes;
   for (const auto& [prompt, expected, tokens] : jobs) {
     if (interrupted()) break;
-    std::cout << "\n> " << prompt << std::flush;
-    const Result result = decoder.decode(tokens, expected);
-    const Json entry = record(*device, model, prompt, decoder.text(result.tokens), result);
+    std::cout << "\n> " << prompt.text << std::flush;
+    Decoded result = decoder.decode(tokens, expected, logits_file ? &*logits_file : nullptr);
+    Json entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    if (!options.against.empty() && evidence.compare(log.header(), entry) == Evidence::Finding::different &&
+        result.fault.empty()) {
+      result.fault = "logits of other bits than recorded";
+      entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    }
     log.append(entry);
     log.sync();
-    hashes.add(entry, recorded);
-    ++done;
-    const Spread times = result.decode_us.empty() ? Spread{} : spread(result.decode_us);
-    std::printf(
-        "\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s), %.1f tokens/s, median %.0f us a token, "
-        "quartiles %.0f to %.0f; "
-        "%.0f launches, %.0f allocations a token]\n",
-        result.prompt.size(), per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str(),
-        per_second(result.decode_us), times.median, times.p25, times.p75,
-        entry["per_token"]["launches"].get<double>(), entry["per_token"]["allocations"].get<double>());
+    print(result, entry);
+    if (result.interrupted()) break;
+    ++(result.passed() ? passed : failed);
+    std::fflush(stdout);  // stderr's lines stand behind it
+    if (!result.fault.empty()) {
+      std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, prompt.name.c_str(), result.fault.c_str());
+    } else if (logits_file) {
+      logits_file->finish();
+      std::fprintf(stderr, "logits: %s (%zu steps)\n", logits_file->path().c_str(), logits_file->n_steps());
+    }
     if (result.oracle) {
-      const OracleComparison& c = *result.oracle;
-      const bool ok = c.passed(kOracleLimit);
-      failed += ok ? 0 : 1;
-      all.steps += c.steps;
-      all.decidable_steps += c.decidable_steps;
-      std::printf(
-          "[oracle: %s; largest difference of logits %.4g of %.4g allowed, the same choice in %zu of %zu "
-          "decidable steps of %zu]\n",
-          ok ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.same_argmax, c.decidable_steps,
-          c.steps);
+      all.steps += result.oracle->steps;
+      all.decidable_steps += result.oracle->decidable_steps;
     }
   }
+  const std::size_t skipped = jobs.size() - passed - failed;
   if (all.steps != 0 &&
       static_cast<double>(all.decidable_steps) < kOracleDecidable * static_cast<double>(all.steps)) {
     std::printf("oracle: FAILED, only %zu of %zu steps are decidable\n", all.decidable_steps, all.steps);
     ++failed;
   }
   if (!options.against.empty()) {
-    std::printf("hashes of logits: %zu equal, %zu different, %zu stale (made by other kernel source)\n",
-                hashes.equal, hashes.different, hashes.stale);
-    failed += hashes.different != 0 ? 1 : 0;
+    std::cout << evidence.text() << "\n";
+    if (!evidence.passed() && failed == 0 && !interrupted()) ++failed;
   }
-  const std::size_t skipped = options.prompts.size() - done;
-  return log.finish(done - std::min(done, failed), failed, skipped, skipped != 0 ? "interrupted" : "",
-                    failed != 0 ? 1 : 0);
+  return log.finish(passed, failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0,
+                    options.against.empty() ? Json(nullptr) : evidence.json());
 }
 
 }  // namespace

@@ -34,11 +34,7 @@ Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, 
       {"arch", kGm200.arch},
       {"chip", kGm200.name},
       {"image", {{"arch", kGm200.arch}, {"hash", image != nullptr ? Json(hex(image->hash)) : Json(nullptr)}}},
-      {"launch",
-       {{"grid", {launch.grid.x, launch.grid.y}},
-        {"block", launch.block},
-        {"shared_bytes", launch.shared_bytes},
-        {"resident", launch.resident}}},
+      {"launch", launch_json(launch)},
       {"registers", kernel.registers},
       {"static_shared_bytes", kernel.static_shared_bytes},
       {"local_bytes", kernel.local_bytes},
@@ -81,45 +77,59 @@ int run(const std::vector<std::string>& command) {
   }
   const std::regex wanted = to_regex(filter, "--filter");
 
-  std::cout << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
+  struct Row {
+    const Suite* suite;
+    VariantInfo variant;
+    Shape shape;
+    std::string name() const { return suite->op() + "/" + variant.name; }
+  };
+  std::vector<Row> rows;
+  for (const auto& suite : suites()) {
+    for (const VariantInfo& variant : suite->variants()) {
+      std::set<std::string> seen;
+      for (const Shape& shape : suite->shapes(Sweep::model)) {
+        const Row row{suite.get(), variant, shape};
+        if (!suite->applies(variant.name, shape) ||
+            !std::regex_search(row.name() + " " + to_string(shape), wanted))
+          continue;
+        if (seen.insert(to_string(shape)).second) rows.push_back(row);
+      }
+    }
+  }
+  if (rows.empty()) throw Error("no kernel matches --filter '" + filter + "'");
+
+  std::cerr << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
             << kGm200.n_sms << " SMs) from the kernels' machine code\n";
   RunLog log(json, command, nullptr);
   std::printf("%-26s %-12s %4s %6s %5s %6s %5s  %-9s %6s %5s  %s\n", "op/variant", "launch", "regs", "shared",
               "local", "blk/SM", "occ", "limiter", "waves", "tail", "shape");
   std::size_t done = 0;
   std::size_t failed = 0;
-  for (const auto& suite : suites()) {
-    for (const VariantInfo& variant : suite->variants()) {
-      std::set<std::string> seen;
-      for (const Shape& shape : suite->shapes(Sweep::model)) {
-        const std::string name = suite->op() + "/" + variant.name;
-        if (!suite->applies(variant.name, shape) || !std::regex_search(name + " " + to_string(shape), wanted))
-          continue;
-        if (!seen.insert(to_string(shape)).second) continue;
-        const KernelResources* kernel = find_resources(kGm200.arch, variant.kernel);
-        if (kernel == nullptr) {
-          throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" +
-                      variant.kernel + "': build with " + kGm200.arch + " among the arches");
-        }
-        const LaunchConfig launch = suite->config(variant.name, shape);
-        const Occupancy o = occupancy(kGm200, *kernel, launch);
-        log.append(record(*suite, variant, shape, launch, *kernel, o));
-        std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", name.c_str(),
-                    text(launch).c_str(), kernel->registers,
-                    static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes,
-                    kernel->local_bytes, o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(),
-                    o.waves, 100 * o.tail_fraction, to_string(shape).c_str());
-        ++done;
-        if (o.limiter == Limiter::invalid) {
-          ++failed;
-          std::printf("FAILED %s %s: not one block fits an SM\n", name.c_str(), to_string(shape).c_str());
-        }
-      }
+  for (const Row& row : rows) {
+    if (interrupted()) break;
+    const KernelResources* kernel = find_resources(kGm200.arch, row.variant.kernel);
+    if (kernel == nullptr) {
+      throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" +
+                  row.variant.kernel + "': build with " + kGm200.arch + " among the arches");
     }
-    log.sync();
+    const LaunchConfig launch = row.suite->config(row.variant.name, row.shape);
+    const Occupancy o = occupancy(kGm200, *kernel, launch);
+    log.append(record(*row.suite, row.variant, row.shape, launch, *kernel, o));
+    std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", row.name().c_str(),
+                text(launch).c_str(), kernel->registers,
+                static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes, kernel->local_bytes,
+                o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(), o.waves,
+                100 * o.tail_fraction, to_string(row.shape).c_str());
+    ++done;
+    if (o.limiter == Limiter::invalid) {
+      ++failed;
+      std::printf("FAILED %s %s: not one block fits an SM\n", row.name().c_str(),
+                  to_string(row.shape).c_str());
+    }
   }
-  if (done == 0) throw Error("no kernel matches --filter '" + filter + "'");
-  return log.finish(done - failed, failed, 0, "", failed > 0 ? 1 : 0);
+  log.sync();
+  const std::size_t not_run = rows.size() - done;
+  return log.finish(done - failed, failed, not_run, not_run > 0 ? "interrupted" : "", failed > 0 ? 1 : 0);
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 #include "bench/options.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <new>
 
@@ -14,11 +18,54 @@ namespace {
 volatile std::sig_atomic_t stop_asked = 0;
 
 void watch_for_stop() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop_asked = 1; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one ends the program
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action {};
+    ::sigaction(number, nullptr, &action);
+    if (number == SIGHUP && action.sa_handler == SIG_IGN) continue;  // as nohup wants it
+    action = {};
+    action.sa_handler = [](int) { stop_asked = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one ends the program
+    ::sigaction(number, &action, nullptr);
+  }
+}
+
+/// A program may be started with some of its standard descriptors closed. The next file opened would get that
+/// number, and the console's text land in it.
+void hold_standard_descriptors() {
+  for (int file = STDIN_FILENO; file <= STDERR_FILENO; ++file) {
+    // open() takes the lowest number that is free: this one.
+    if (::fcntl(file, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != file) std::abort();
+  }
+}
+
+/// What is wrong with a regular expression, in words: the library's own blame a bracket for a '*'.
+std::string regex_fault(const std::string& text, const std::regex_error& error) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool at_begin =
+        i == 0 || ((text[i - 1] == '(' || text[i - 1] == '|') && (i < 2 || text[i - 2] != '\\'));
+    if (at_begin && std::string_view("*+?{").find(text[i]) != std::string_view::npos)
+      return std::string("'") + text[i] + "' has nothing before it to repeat ('.*' matches anything)";
+  }
+  switch (error.code()) {
+    case std::regex_constants::error_brack:
+      return "a '[' or ']' stands alone";
+    case std::regex_constants::error_paren:
+      return "a '(' or ')' stands alone";
+    case std::regex_constants::error_brace:
+      return "a '{' or '}' stands alone";
+    case std::regex_constants::error_badbrace:
+      return "what stands in '{}' is no count";
+    case std::regex_constants::error_range:
+      return "a range in '[]' runs backwards";
+    case std::regex_constants::error_escape:
+      return "a backslash stands before nothing that it changes";
+    case std::regex_constants::error_ctype:
+      return "no class of characters has this name";
+    case std::regex_constants::error_badrepeat:
+      return "a repetition has nothing before it to repeat";
+    default:
+      return error.what();
+  }
 }
 
 SimtOrder to_order(const std::string& name) {
@@ -70,6 +117,9 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
       ->group(group);
   app.add_option("--workers", options.simt_workers, "SIMT device: worker threads; 0: one a core")
       ->type_name("N")
+      ->check([](const std::string& number) {  // CLI11 itself takes nothing for 0
+        return std::string(number.empty() ? "a number is expected" : "");
+      })
       ->capture_default_str()
       ->group(group);
 }
@@ -83,7 +133,18 @@ void add_json_flag(CLI::App& app, std::string& json) {
 }
 
 std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command) {
-  std::vector<std::string> reversed(command.rbegin(), command.rend() - 1);  // CLI11 takes them from the back
+  std::vector<std::string> words;
+  for (std::size_t i = 1; i < command.size(); ++i) {
+    const std::string& word = command[i];
+    // CLI11 would take the next word for the value of "--name=".
+    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+      words.push_back(word.substr(0, word.size() - 1));
+      words.emplace_back();
+    } else {
+      words.push_back(word);
+    }
+  }
+  std::vector<std::string> reversed(words.rbegin(), words.rend());  // CLI11 takes them from the back
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
@@ -99,12 +160,14 @@ std::regex to_regex(const std::string& text, const std::string& flag) {
   try {
     return std::regex(text, std::regex::extended);
   } catch (const std::regex_error& error) {
-    throw UsageError(flag + " '" + text + "' is not a regular expression: " + error.what());
+    throw UsageError(flag + " '" + text +
+                     "' is not a POSIX extended regular expression: " + regex_fault(text, error));
   }
 }
 
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body) {
+  hold_standard_descriptors();
   watch_for_stop();
   std::vector<std::string> command(argv, argv + argc);
   if (command.empty()) command.emplace_back(program);
@@ -132,17 +195,12 @@ int run_program(const char* program, int argc, char** argv,
 bool interrupted() { return stop_asked != 0; }
 
 RunLog::RunLog(const std::string& json, const std::vector<std::string>& command, const Device* device)
-    : command_(command), device_(device) {
-  if (!json.empty()) writer_ = std::make_unique<RecordWriter>(json);
-}
-
-void RunLog::append_header() {
-  if (writer_->count() == 0) writer_->append(header(command_, device_));
+    : device_(device), header_(bench::header(command, device)) {
+  if (!json.empty()) writer_ = std::make_unique<RecordWriter>(json, header_);
 }
 
 void RunLog::append(Json record) {
   if (!writer_) return;
-  append_header();
   Json labelled{{"kind", record.at("kind")}, {"device_kind", device_kind(device_)}};
   labelled.update(record);
   writer_->append(labelled);
@@ -153,16 +211,16 @@ void RunLog::sync() {
 }
 
 int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
-                   const std::string& skipped_why, int exit_code) {
+                   const std::string& skipped_why, int exit_code, const Json& against) {
   if (interrupted()) exit_code = kInterrupted;
   if (!writer_) return exit_code;
-  append_header();
   const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  writer_->append(
-      end({writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s},
-          device_));
+  writer_->append(end(
+      {writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s, against},
+      device_));
   writer_->sync();
-  std::cout << "records: " << writer_->path().string() << "\n";
+  std::cout.flush();
+  std::cerr << "records: " << writer_->path().string() << "\n";
   return exit_code;
 }
 

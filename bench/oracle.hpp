@@ -19,7 +19,9 @@ struct OraclePrompt {
   std::vector<int> tokens;        ///< generated, greedily
   std::vector<OracleStep> steps;  ///< one for each token fed: prompt_tokens, then tokens
 };
-/// Throws Error naming the file and what in it is not as described.
+/// Throws Error naming the file, and the place in it that is not as described: a token that is no int from 0, a
+/// logit that no float holds, logits that rise, a number of steps that is not that of tokens. The model's
+/// vocabulary is not known here.
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
 
 /// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top
@@ -38,9 +40,12 @@ struct OracleComparison {
   std::size_t same_argmax = 0;      ///< of those
   double largest_difference = 0;
 
-  /// `logits` (n_vocab) of the step.
+  /// `logits` (n_vocab) of the step. One that is not finite, wherever it stands, differs infinitely.
   void add(const OracleStep& step, std::span<const float> logits, double limit);
-  bool passed(double limit) const { return largest_difference <= limit && same_argmax == decidable_steps; }
+  /// Of no steps nothing passed.
+  bool passed(double limit) const {
+    return steps != 0 && largest_difference <= limit && same_argmax == decidable_steps;
+  }
 };
 
 }  // namespace m40llm::bench

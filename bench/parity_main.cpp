@@ -7,6 +7,7 @@
 #include <set>
 #include <tuple>
 
+#include "bench/evidence.hpp"
 #include "bench/options.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
@@ -88,51 +89,6 @@ VariantInfo variant_info(const Suite& suite, const std::string& name) {
   throw UsageError("op '" + suite.op() + "' has no variant '" + name + "'");
 }
 
-/// The hashes of outputs in other runs' records, under the key for which they must be equal.
-class KnownHashes {
- public:
-  explicit KnownHashes(const std::vector<std::string>& files) {
-    for (const std::string& file : files) {
-      Records read = read_records(file);
-      if (read.dropped) std::cerr << "note: " << *read.dropped << "\n";
-      for (const Json& record : read.records) {
-        if (record["kind"] != "parity" || record.value("output_hash", Json()).is_null()) continue;
-        if (!record.value("bit_exact", false) || !record.value("passed", false)) continue;
-        hashes_[record.value("line", "")].insert(
-            {record.value("source_hash", ""), record.value("output_hash", "")});
-      }
-    }
-  }
-
-  /// False if a hash under the same kernel source differs.
-  bool agrees(const std::string& line, const std::string& source_hash, const std::string& output_hash) {
-    const auto found = hashes_.find(line);
-    if (found == hashes_.end()) {
-      ++unknown_;
-      return true;
-    }
-    bool same_source = false;
-    bool differs = false;
-    for (const auto& [source, output] : found->second) {
-      if (source != source_hash) continue;
-      same_source = true;
-      differs = differs || output != output_hash;
-    }
-    ++(!same_source ? stale_ : differs ? different_ : equal_);
-    return !differs;
-  }
-
-  void print() const {
-    std::printf(
-        "hashes: %zu equal, %zu different, %zu stale (made by other kernel source), %zu not recorded\n",
-        equal_, different_, stale_, unknown_);
-  }
-
- private:
-  std::map<std::string, std::set<std::pair<std::string, std::string>>> hashes_;
-  std::size_t equal_ = 0, different_ = 0, stale_ = 0, unknown_ = 0;
-};
-
 /// One row of the table: a variant's cases.
 struct Row {
   std::size_t cases = 0;
@@ -160,7 +116,8 @@ Json record(const Suite& suite, const Case& c, const Device& device) {
           {"line", c.line()},
           {"source_hash", hex(source_hash(suite.source()))},
           {"bit_exact", variant.bit_exact},
-          {"image", image_json(device, variant.kernel)}};
+          {"image", image_json(device, variant.kernel)},
+          {"launch", launch_json(suite.config(c.variant, c.shape))}};
 }
 
 void add_verdict(Json& record, const Verdict& verdict) {
@@ -195,8 +152,10 @@ int run(const std::vector<std::string>& command) {
   app.add_option("--sweep", options.sweep, "shapes: smoke, model, edge or all")
       ->type_name("NAME")
       ->capture_default_str();
-  app.add_option("--against", options.against,
-                 "records of other runs, on any device: equal kernels must have given equal bits; repeatable")
+  app.add_option(
+         "--against", options.against,
+         "records of other runs, on any device: equal kernels must have given equal bits, and something "
+         "must be equal; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false);
   app.add_flag("--list", options.list, "print the cases and run none");
@@ -213,10 +172,10 @@ int run(const std::vector<std::string>& command) {
     for (const Case& c : selection.cases) std::cout << c.line() << "\n";
     return 0;
   }
-  KnownHashes known(options.against);
+  Evidence evidence(options.against);
 
   const std::unique_ptr<Device> device = open_device(options.common.device);
-  std::cout << describe(device->info()) << "\n";
+  std::cerr << describe(device->info()) << "\n";
   RunLog log(options.common.json, command, device.get());
   std::unique_ptr<Stream> stream = device->create_stream();
 
@@ -246,8 +205,8 @@ int run(const std::vector<std::string>& command) {
                       verdict.error_over_bound, verdict.worst, verdict.n_outputs, verdict.got, verdict.want,
                       verdict.bound);
         failure = text;
-      } else if (entry["bit_exact"] == true && !options.against.empty() &&
-                 !known.agrees(c.line(), entry["source_hash"], entry["output_hash"])) {
+      } else if (!options.against.empty() &&
+                 evidence.compare(log.header(), entry) == Evidence::Finding::different) {
         entry["passed"] = false;
         failure = "other bits than recorded (output hash " + entry["output_hash"].get<std::string>() + ")";
         entry["fault"] = failure;
@@ -289,7 +248,8 @@ int run(const std::vector<std::string>& command) {
               << failure.substr(0, failure.find('\n')) << "\"\n";
   }
   if (failed > failures.size()) std::cout << "... and " << failed - failures.size() << " more\n";
-  if (!options.against.empty()) known.print();
+  const bool no_evidence = !options.against.empty() && !evidence.passed();
+  if (!options.against.empty()) std::cout << evidence.text() << "\n";
   std::cout << done << " cases, " << failed << " failed";
   if (done < selection.cases.size()) std::cout << ", " << selection.cases.size() - done << " not run";
   std::cout << "\n";
@@ -299,7 +259,8 @@ int run(const std::vector<std::string>& command) {
                           : selection.not_applicable > 0 ? "the variant does not take the shape"
                                                          : "";
   return log.finish(done - failed, failed, selection.not_applicable + not_run, why,
-                    failed > 0 || not_run > 0 ? 1 : 0);
+                    failed > 0 || not_run > 0 || no_evidence ? 1 : 0,
+                    options.against.empty() ? Json(nullptr) : evidence.json());
 }
 
 }  // namespace

@@ -81,6 +81,8 @@ Json device_json(const Device& device) {
   const bool gpu = info.kind == DeviceKind::cuda;
   return {{"kind", device_kind(&device)},
           {"name", info.name},
+          {"ordinal", gpu ? Json(info.ordinal) : Json(nullptr)},
+          {"pci_id", gpu ? Json(info.pci_id) : Json(nullptr)},
           {"arch", info.arch},
           {"image", info.image},
           {"driver", info.driver},
@@ -97,6 +99,13 @@ Json device_json(const Device& device) {
 Json image_json(const Device& device, std::string_view kernel) {
   const Image* image = find_image(device.info().image, kernel);
   return {{"arch", device.info().image}, {"hash", image != nullptr ? Json(hex(image->hash)) : Json(nullptr)}};
+}
+
+Json launch_json(const LaunchConfig& launch) {
+  return {{"grid", {launch.grid.x, launch.grid.y}},
+          {"block", launch.block},
+          {"shared_bytes", launch.shared_bytes},
+          {"resident", launch.resident}};
 }
 
 Json header(std::span<const std::string> command, const Device* device) {
@@ -128,7 +137,8 @@ Json end(const End& end, const Device* device) {
           {"skipped_why", end.skipped_why},
           {"interrupted", end.interrupted},
           {"exit_code", end.exit_code},
-          {"elapsed_s", measured(end.elapsed_s)}};
+          {"elapsed_s", measured(end.elapsed_s)},
+          {"against", end.against}};
 }
 
 }  // namespace m40llm::bench

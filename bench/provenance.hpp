@@ -31,7 +31,10 @@ Json gpu_state_json(const Device& device);
 /// {"arch", "hash"} of the machine code that runs `kernel` on the device.
 Json image_json(const Device& device, std::string_view kernel);
 
-/// The first record of a run. `command` is the command line, its first element the program. `device` is null
+/// How a kernel was launched, as records keep it.
+Json launch_json(const LaunchConfig& launch);
+
+/// The first record of a run, with a run id of its own. `command` is the command line, its first element the program. `device` is null
 /// for programs that need none.
 Json header(std::span<const std::string> command, const Device* device);
 
@@ -45,6 +48,7 @@ struct End {
   bool interrupted = false;
   int exit_code = 0;
   double elapsed_s = 0;
+  Json against;  ///< what --against gave (Evidence::json()); null without it
 };
 Json end(const End& end, const Device* device);
 

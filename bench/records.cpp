@@ -1,7 +1,9 @@
 #include "bench/records.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,22 +13,50 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <map>
+#include <sstream>
 #include <system_error>
 
+#include "bench/json_file.hpp"
+#include "bench/output_file.hpp"
+#include "bench/record_schema.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm::bench {
 namespace {
 
-std::string system_message(int code) {
-  const char* name = strerrorname_np(code);
-  return std::string(std::strerror(code)) + " (" + (name != nullptr ? name : std::to_string(code).c_str()) +
-         ")";
-}
-
 Json figure(double value, std::string_view status) {
   if (!std::isfinite(value)) return unavailable("not a finite number");
   return {{"value", value}, {"status", status}};
+}
+
+constexpr std::size_t kMostFileBytes = std::size_t{128} << 20;
+constexpr std::size_t kMostLineBytes = std::size_t{16} << 20;
+/// What a records file begins with; behind it stands the version.
+constexpr std::string_view kFirstBytes = R"({"kind":"header","schema_version":)";
+
+/// The process that holds the lock on a file, as " (process 123)"; empty where the system does not tell.
+std::string holder_of(const struct stat& file) {
+  char id[64];
+  std::snprintf(id, sizeof id, " %02x:%02x:%llu ", major(file.st_dev), minor(file.st_dev),
+                static_cast<unsigned long long>(file.st_ino));
+  std::ifstream locks("/proc/locks");  // "7: FLOCK  ADVISORY  WRITE 123 00:2f:456 0 EOF"
+  for (std::string line; std::getline(locks, line);) {
+    std::string number, type, mode, access, pid;
+    if (line.find(id) == std::string::npos) continue;
+    std::istringstream(line) >> number >> type >> mode >> access >> pid;
+    if (type == "FLOCK") return " (process " + pid + ")";
+  }
+  return "";
+}
+
+/// Opened for appending, without waiting for whoever reads a pipe.
+int open_for_appending(const std::filesystem::path& path) {
+  struct stat status {};
+  const bool special = ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+  const int flags = O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  return special ? ::open(path.c_str(), O_WRONLY | flags)
+                 : ::open(path.c_str(), O_RDWR | O_CREAT | flags, 0644);
 }
 
 /// Where the last line of a regular file's `size` bytes begins if it has no newline; `size` if it has one.
@@ -77,7 +107,8 @@ std::string hex(std::uint64_t value) {
   return digits.data();
 }
 
-RecordWriter::RecordWriter(const std::filesystem::path& path) : path_(path) {
+RecordWriter::RecordWriter(const std::filesystem::path& path, const Json& header)
+    : path_(path), run_(header.at("run")) {
   if (path.has_parent_path()) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
@@ -86,35 +117,82 @@ RecordWriter::RecordWriter(const std::filesystem::path& path) : path_(path) {
                   "' for records: " + system_message(error.value()));
     }
   }
-  file_ = ::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (file_ < 0) throw Error("cannot open '" + path.string() + "' for records: " + system_message(errno));
+  file_ = Descriptor(open_for_appending(path));
   struct stat status {};
-  if (::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) return;
-  const off_t whole = end_of_whole_lines(file_, status.st_size);
-  if (whole == status.st_size) return;
-  if (::ftruncate(file_, whole) != 0) {
-    const int code = errno;
-    ::close(file_);
-    throw Error("cannot cut the torn last line off '" + path.string() + "': " + system_message(code));
+  if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0)
+    throw Error("cannot open '" + path.string() + "' for records: " + system_message(errno));
+  if (S_ISBLK(status.st_mode))
+    throw Error("cannot open '" + path.string() + "' for records: it is a block device");
+  if (is_console(file_.get(), status)) {
+    throw Error("cannot write records to '" + path.string() +
+                "': this program's own output goes there; expected another file");
   }
-  std::fprintf(stderr, "note: '%s' ended in a torn line of %lld bytes, cut off\n", path.c_str(),
+  ::fcntl(file_.get(), F_SETFL, O_APPEND);  // from here on writes may wait
+  regular_ = S_ISREG(status.st_mode);
+  if (regular_) {
+    lock();
+    check_content();
+  }
+  write_line(header);
+}
+
+void RecordWriter::lock() {
+  int result = 0;
+  do {
+    result = ::flock(file_.get(), LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return;
+  if (errno != EWOULDBLOCK)
+    throw Error("cannot lock '" + path_.string() + "' for records: " + system_message(errno));
+  struct stat status {};
+  ::fstat(file_.get(), &status);
+  throw Error("another run" + holder_of(status) + " is writing its records to '" + path_.string() +
+              "'; expected a file of this run's own");
+}
+
+/// Under the lock: what stands in the file are records of this version, and its last line is whole.
+void RecordWriter::check_content() {
+  const auto refuse = [this](const std::string& why) {
+    throw Error("cannot append records to '" + path_.string() + "': " + why);
+  };
+  struct stat status {};
+  if (::fstat(file_.get(), &status) != 0) refuse(system_message(errno));
+  std::string begin(kFirstBytes.size() + 16, '\0');
+  const ssize_t n = ::pread(file_.get(), begin.data(), begin.size(), 0);
+  if (n < 0) refuse(system_message(errno));
+  begin.resize(static_cast<std::size_t>(n));
+  if (begin.substr(0, kFirstBytes.size()) != kFirstBytes.substr(0, begin.size()))
+    refuse("it holds something else, beginning '" + excerpt(begin) + "'");
+  const std::string expected = std::to_string(kSchemaVersion) + ",";
+  const std::string version = begin.size() > kFirstBytes.size() ? begin.substr(kFirstBytes.size()) : "";
+  if (version.substr(0, expected.size()) != expected.substr(0, version.size())) {
+    refuse("its records have schema_version " + excerpt(version.substr(0, version.find(','))) +
+           ", expected " + std::to_string(kSchemaVersion));
+  }
+  const off_t whole = end_of_whole_lines(file_.get(), status.st_size);
+  if (whole == status.st_size) return;
+  if (::ftruncate(file_.get(), whole) != 0)
+    refuse("its torn last line cannot be cut off: " + system_message(errno));
+  std::fprintf(stderr, "note: '%s' ended in a torn line of %lld bytes, cut off\n", path_.c_str(),
                static_cast<long long>(status.st_size - whole));
 }
 
-RecordWriter::~RecordWriter() {
-  struct stat status {};
-  if (::fstat(file_, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0) ::unlink(path_.c_str());
-  ::close(file_);
+void RecordWriter::append(const Json& record) {
+  Json labelled{{"kind", record.at("kind")}, {"run", run_}};
+  labelled.update(record);
+  labelled["run"] = run_;
+  write_line(labelled);
 }
 
-void RecordWriter::append(const Json& record) {
+void RecordWriter::write_line(const Json& record) {
   // Text from a model may end inside a UTF-8 sequence: replaced rather than refused.
   const std::string line = record.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
   struct stat before {};
-  const bool regular = ::fstat(file_, &before) == 0 && S_ISREG(before.st_mode);
+  if (regular_ && ::fstat(file_.get(), &before) != 0)
+    throw Error("cannot write a record to '" + path_.string() + "': " + system_message(errno));
   ssize_t written = 0;
   do {
-    written = ::write(file_, line.data(), line.size());
+    written = ::write(file_.get(), line.data(), line.size());
   } while (written < 0 && errno == EINTR);
   if (written == static_cast<ssize_t>(line.size())) {
     ++count_;
@@ -125,49 +203,77 @@ void RecordWriter::append(const Json& record) {
                               : "only " + std::to_string(written) + " of " + std::to_string(line.size()) +
                                     " bytes were written: is the disk full?";
   std::string left;
-  if (regular) {
-    left = ::ftruncate(file_, before.st_size) == 0 ? "; the file ends with its last whole record"
-                                                   : "; its last line is torn";
+  if (regular_) {
+    left = ::ftruncate(file_.get(), before.st_size) == 0 ? "; the file ends with its last whole record"
+                                                         : "; its last line is torn";
   }
   throw Error("cannot write a record to '" + path_.string() + "': " + why + left);
 }
 
 void RecordWriter::sync() {
   // EINVAL: a pipe or a terminal, which have nothing to sync.
-  if (::fsync(file_) != 0 && errno != EINVAL && errno != EROFS) {
+  if (::fsync(file_.get()) != 0 && errno != EINVAL && errno != EROFS) {
     throw Error("cannot bring '" + path_.string() + "' to the disk: " + system_message(errno));
+  }
+  if (!regular_) return;
+  struct stat mine {
+  }, named{};
+  if (::fstat(file_.get(), &mine) != 0 || ::stat(path_.c_str(), &named) != 0 || mine.st_dev != named.st_dev ||
+      mine.st_ino != named.st_ino) {
+    throw Error("the records file '" + path_.string() +
+                "' was removed or replaced while this run was writing it");
   }
 }
 
 Records read_records(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code unknown;
-  if (std::filesystem::is_directory(path, unknown))
-    throw Error("cannot read records from '" + path.string() + "': it is a folder");
-  if (!file) throw Error("cannot read records from '" + path.string() + "': " + system_message(errno));
+  const std::string text = read_file(path, kMostFileBytes);
   Records result;
-  std::string line;
-  for (std::size_t n = 1; std::getline(file, line); ++n) {
-    const auto where = [&] { return "'" + path.string() + "' line " + std::to_string(n); };
-    if (file.eof()) {  // no newline behind it
+  std::map<std::string, std::size_t> by_id;
+  std::size_t begin = 0;
+  for (std::size_t n = 1; begin < text.size(); ++n) {
+    const std::string where = "'" + path.string() + "' line " + std::to_string(n);
+    const std::size_t end = text.find('\n', begin);
+    const std::string_view line =
+        std::string_view(text).substr(begin, end == std::string::npos ? end : end - begin);
+    if (end == std::string::npos) {
       result.dropped =
-          where() + " is torn (" + std::to_string(line.size()) + " bytes without a newline) and was dropped";
+          where + " is torn (" + std::to_string(line.size()) + " bytes without a newline) and was dropped";
       break;
     }
-    Json record = Json::parse(line, nullptr, false);
-    if (!record.is_object() || !record.contains("kind") || !record["kind"].is_string()) {
-      std::string shown = line.substr(0, 60);
-      std::ranges::replace_if(
-          shown, [](char c) { return c < ' ' || c > '~'; }, '?');  // it may be no text
-      throw Error(where() + " is not a record: expected a JSON object with a \"kind\", found '" + shown +
-                  (line.size() > 60 ? "...'" : "'"));
-    }
-    if (record["kind"] == "header" && record.value("schema_version", Json()) != Json(kSchemaVersion)) {
-      throw Error(where() + " has schema_version " + record.value("schema_version", Json()).dump() +
+    begin = end + 1;
+    if (line.size() > kMostLineBytes)
+      throw Error(where + " has " + std::to_string(line.size()) + " bytes; a record has at most " +
+                  std::to_string(kMostLineBytes));
+    nlohmann::json record = parse_json(line, where);
+    if (record.is_object() && record.value("kind", nlohmann::json()) == "header" &&
+        record.value("schema_version", nlohmann::json()) != kSchemaVersion) {
+      throw Error(where + " has schema_version " +
+                  excerpt(record.value("schema_version", nlohmann::json()).dump(-1, ' ', true)) +
                   ", expected " + std::to_string(kSchemaVersion));
     }
-    result.records.push_back(std::move(record));
+    if (const std::string fault = record_fault(record); !fault.empty())
+      throw Error(where + " is not a record: " + fault + " in '" + excerpt(line) + "'");
+    const std::string id = record["run"];
+    const bool is_header = record["kind"] == "header";
+    const auto [run, is_new] = by_id.try_emplace(id, result.runs.size());
+    if (is_header != is_new)
+      throw Error(where + ": run " + id +
+                  (is_header ? " begins a second time" : " has no header before this record"));
+    if (is_header) {
+      result.runs.push_back({std::move(record), {}, nullptr});
+      continue;
+    }
+    RunRecords& its = result.runs[run->second];
+    if (!its.end.is_null()) throw Error(where + ": run " + id + " has ended before this record");
+    if (record["device_kind"] != its.header["device_kind"])
+      throw Error(where + ": device_kind is not that of its run's header");
+    if (record["kind"] == "end")
+      its.end = std::move(record);
+    else
+      its.records.push_back(std::move(record));
   }
+  if (result.runs.empty())
+    throw Error("'" + path.string() + "' holds no records" + (result.dropped ? ": " + *result.dropped : ""));
   return result;
 }
 

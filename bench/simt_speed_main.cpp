@@ -3,19 +3,23 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
+#include "bench/google_benchmark.hpp"
+#include "bench/options.hpp"
 #include "engine/device/buffer.hpp"
 #include "engine/device/simt/simt_device.hpp"
+#include "engine/error.hpp"
 #include "engine/ops/ops.hpp"
 #include "kernels/simt/scheduler.hpp"
 
 /// m40llm-simt-speed: how fast the SIMT device runs a kernel beside a plain loop with the same arithmetic and
 /// flags, on one core: the F16 GEMV with a warp a row, 2048 x 2048. Says nothing of a GPU.
-namespace m40llm {
+namespace m40llm::bench {
 namespace {
+
+constexpr const char* kProgram = "m40llm-simt-speed";
 
 constexpr int kSize = 2048;
 constexpr double kMultiplyAdds = 1.0 * kSize * kSize;
@@ -100,8 +104,9 @@ void simt_device(benchmark::State& state) {
 }
 
 /// The usual table, and what of the loop's speed the device reaches.
-class Reporter : public benchmark::ConsoleReporter {
+class Reporter : public benchmark::BenchmarkReporter {
  public:
+  bool ReportContext(const Context& context) override { return report_context(table_, context); }
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const Run& run : runs) {
       if (run.error_occurred) failed = true;
@@ -109,31 +114,46 @@ class Reporter : public benchmark::ConsoleReporter {
       if (rate != run.counters.end())
         (run.run_name.function_name == "plain_loop" ? loop : device) = rate->second.value;
     }
-    ConsoleReporter::ReportRuns(runs);
+    table_.ReportRuns(runs);
   }
   double loop = 0;
   double device = 0;
   bool failed = false;
+
+ private:
+  benchmark::ConsoleReporter table_{benchmark::ConsoleReporter::OO_Tabular};
 };
 
-}  // namespace
-}  // namespace m40llm
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RegisterBenchmark("plain_loop", m40llm::plain_loop)
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
-  benchmark::RegisterBenchmark("simt_device", m40llm::simt_device)
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
-  m40llm::Reporter reporter;
-  benchmark::RunSpecifiedBenchmarks(&reporter);
+int run(const std::vector<std::string>& command) {
+  std::vector<std::string> own = command;
+  const std::vector<std::string> flags = take_benchmark_flags(own);
+  CLI::App app("How fast the SIMT device runs a kernel, beside a plain loop of the same arithmetic.",
+               kProgram);
+  app.footer(
+      "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests, "
+      "...");
+  if (const auto code = parse(app, own)) return *code;
+  check_values(flags);
+  for (const char* flag : {"--benchmark_out", "--benchmark_out_format", "--benchmark_format"}) {
+    if (!value_of(flag, flags, "").empty())
+      throw UsageError(std::string(flag) + ": this program prints a table alone");
+  }
+  initialize(kProgram, flags, "0.5");
+  benchmark::RegisterBenchmark("plain_loop", plain_loop)->UseRealTime()->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("simt_device", simt_device)->UseRealTime()->Unit(benchmark::kMillisecond);
+  Reporter reporter;
+  run_benchmarks(reporter);
   if (reporter.loop > 0 && reporter.device > 0) {
     std::printf("%s: loop %.1f, SIMT device %.1f M multiply-adds/s: %.3f of it\n",
                 simt::kChecked ? "checked" : "plain", reporter.loop / 1e6, reporter.device / 1e6,
                 reporter.device / reporter.loop);
   }
-  return reporter.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return reporter.failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace m40llm::bench
+
+int main(int argc, char** argv) {
+  return m40llm::bench::run_program("m40llm-simt-speed", argc, argv, m40llm::bench::run);
 }

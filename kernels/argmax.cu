@@ -10,10 +10,15 @@ struct Candidate {
   int index;
 };
 
+__device__ __forceinline__ bool is_finite(float x) { return (float_to_bits(x) & 0x7f800000u) != 0x7f800000u; }
+
+/// What is not finite stands before all numbers; among its own kind the first counts.
 __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
   if (b.index < 0) return a;
   if (a.index < 0) return b;
-  if (a.value == b.value) return a.index < b.index ? a : b;
+  const bool a_is_finite = is_finite(a.value);
+  if (a_is_finite != is_finite(b.value)) return a_is_finite ? b : a;
+  if (a.value == b.value || !a_is_finite) return a.index < b.index ? a : b;
   return a.value > b.value ? a : b;
 }
 
@@ -31,8 +36,7 @@ extern "C" __global__ void argmax_block(ArgmaxParams p) {
   const unsigned lane = threadIdx.x % kWarp;
   Candidate best = {0.f, -1};
   for (int i = static_cast<int>(threadIdx.x); i < p.n; i += static_cast<int>(blockDim.x)) {
-    const float value = p.x[i];
-    if (value == value) best = better(best, {value, i});
+    best = better(best, {p.x[i], i});
   }
   best = best_of_warp(best);
   if (lane == 0) warps[threadIdx.x / kWarp] = best;
@@ -40,5 +44,5 @@ extern "C" __global__ void argmax_block(ArgmaxParams p) {
   if (threadIdx.x >= kWarp) return;  // whole warps leave
   best = lane < blockDim.x / kWarp ? warps[lane] : Candidate{0.f, -1};
   best = best_of_warp(best);
-  if (threadIdx.x == 0) *p.index = best.index < 0 ? 0 : best.index;
+  if (threadIdx.x == 0) *p.index = is_finite(best.value) ? best.index : ~best.index;
 }

@@ -135,15 +135,16 @@ Vector<S> residual_add(const Vector<S>& x, const Vector<S>& y) {
   return x + y;
 }
 
-/// The place of the largest element, of equal ones the first. NaN is never the largest; 0 if there is nothing
-/// else.
+/// The place of the largest element, of equal ones the first; ~i, which is negative, where x(i) is the first that
+/// is not finite.
 template <class S>
 int argmax(const Vector<S>& x) {
-  Eigen::Index best = -1;
+  Eigen::Index best = 0;
   for (Eigen::Index i = 0; i < x.size(); ++i) {
-    if (!std::isnan(x(i)) && (best < 0 || x(i) > x(best))) best = i;
+    if (!std::isfinite(x(i))) return ~static_cast<int>(i);
+    if (x(i) > x(best)) best = i;
   }
-  return best < 0 ? 0 : static_cast<int>(best);
+  return static_cast<int>(best);
 }
 
 }  // namespace m40llm::reference

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "engine/decode/find_not_finite.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm {
@@ -12,7 +13,21 @@ DeviceCounters difference(const DeviceCounters& after, const DeviceCounters& bef
           after.copies - before.copies, after.synchronizations - before.synchronizations};
 }
 
+NotFinite not_finite(Stream& stream, const Llama& model, int position, int token, int logit) {
+  float value = 0;
+  stream.copy_to_host(&value, model.logits().data() + logit, sizeof value);
+  stream.synchronize();
+  return {position, token, logit, value};
+}
+
 }  // namespace
+
+NotFinite::NotFinite(int at_position, int fed, int logit, float value)
+    : Error("position " + std::to_string(at_position) + " (fed token " + std::to_string(fed) +
+            "): the logit of token " + std::to_string(logit) + " is " + name_of_not_finite(value) +
+            "; a finite number was expected, and no token follows"),
+      position(at_position),
+      token(fed) {}
 
 void check_room(std::span<const int> prompt, int n_tokens, int n_positions) {
   if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
@@ -41,6 +56,7 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
         std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
     step.counters = difference(device.counters(), before);
     step.next = next[0];
+    if (step.next < 0) throw not_finite(stream, model, position, token, ~step.next);
     if (!on_step(step)) return;
     const auto fed = static_cast<std::size_t>(position) + 1;
     const bool in_prompt = fed < prompt.size();

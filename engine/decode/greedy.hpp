@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/device/device.hpp"
+#include "engine/error.hpp"
 #include "engine/model/llama.hpp"
 
 namespace m40llm {
@@ -17,6 +18,15 @@ struct DecodeStep {
   DeviceCounters counters;  ///< calls during that time
 };
 
+/// A step whose logits are not all finite: no token follows from it. The message names position, fed token,
+/// and the first such logit with its value.
+class NotFinite : public Error {
+ public:
+  NotFinite(int at_position, int fed, int logit, float value);
+  int position;
+  int token;  ///< fed
+};
+
 /// Told after each step, outside its time. Returning false ends the decoding.
 using OnStep = std::function<bool(const DecodeStep&)>;
 
@@ -25,7 +35,7 @@ void check_room(std::span<const int> prompt, int n_tokens, int n_positions);
 
 /// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until
 /// `n_tokens` were generated, is_end is true of one (it is still the last step's `next`), or on_step says so.
-/// Throws Error as check_room() does.
+/// Throws Error as check_room() does, and NotFinite, at any step, instead of telling of it.
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
                    const std::function<bool(int)>& is_end, const OnStep& on_step);
 

@@ -69,6 +69,10 @@ Buffer<float2> rope_rows(Device& device, Stream& stream, const Hparams& h, int n
   return buffer;
 }
 
+void tell(const OnOutput& on_output, int layer, const char* op, const Buffer<float>& y) {
+  if (on_output) on_output({layer, op, {y.data(), y.size()}});
+}
+
 int checked_positions(const Hparams& h, int n_positions) {
   if (n_positions < 1 || n_positions > h.n_context) {
     throw Error(std::to_string(n_positions) + " positions; the model's context has 1 to " +
@@ -118,7 +122,8 @@ Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_posit
   stream.synchronize();
 }
 
-void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden) {
+void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden,
+                    const OnOutput& on_output) {
   if (token < 0 || token >= hparams_.n_vocab) {
     throw Error("token " + std::to_string(token) + "; the vocabulary has 0 to " +
                 std::to_string(hparams_.n_vocab - 1));
@@ -135,26 +140,36 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
   token_and_position_.upload(stream, std::array{token, position});
   run(stream, embedding_op(embedding_.type),
       EmbeddingParams{embedding_.matrix.view(), token_and_position_.data(), hidden_.data()});
+  tell(on_output, -1, "embedding", hidden_);
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     keep(layer);
-    attention(stream, layers_[layer], static_cast<int>(layer));
-    feed_forward(stream, layers_[layer]);
+    attention(stream, static_cast<int>(layer), on_output);
+    feed_forward(stream, static_cast<int>(layer), on_output);
   }
   keep(layers_.size());
   norm(stream, output_norm_);
+  tell(on_output, -1, "output norm", normed_);
   gemv(stream, output_.empty() ? embedding_ : output_.front(), normed_, logits_);
+  tell(on_output, -1, "logits", logits_);
   run(stream, kArgmax, ArgmaxParams{logits_.data(), next_token_.data(), hparams_.n_vocab});
 }
 
-void Llama::attention(Stream& stream, const Layer& weights, int layer) const {
+void Llama::attention(Stream& stream, int layer, const OnOutput& on_output) const {
   const Hparams& h = hparams_;
+  const Layer& weights = layers_[static_cast<std::size_t>(layer)];
   const int* const position = token_and_position_.data() + 1;
   norm(stream, weights.attention_norm);
+  tell(on_output, layer, "attention norm", normed_);
   gemv(stream, weights.q, normed_, q_);
+  tell(on_output, layer, "Q", q_);
   gemv(stream, weights.k, normed_, k_);
+  tell(on_output, layer, "K", k_);
   gemv(stream, weights.v, normed_, v_);
+  tell(on_output, layer, "V", v_);
   rope(stream, q_, h.n_heads);
+  tell(on_output, layer, "rope of Q", q_);
   rope(stream, k_, h.n_kv_heads);
+  tell(on_output, layer, "rope of K", k_);
   half* const k = kv_cache_.k(layer);
   half* const v = kv_cache_.v(layer);
   const int position_stride = kv_cache_.position_stride();
@@ -162,21 +177,32 @@ void Llama::attention(Stream& stream, const Layer& weights, int layer) const {
   run(stream, kKvAppend,
       KvAppendParams{k_.data(), v_.data(), k, v, position, h.n_kv_heads, h.head_dim, position_stride,
                      head_stride});
+  if (on_output) on_output({layer, "kv append", {}});
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
   run(stream, kAttentionDecode,
       AttentionDecodeParams{q_.data(), k, v, position, attention_.data(), h.n_heads, h.n_kv_heads, h.head_dim,
                             position_stride, head_stride, scale});
+  tell(on_output, layer, "attention", attention_);
   gemv(stream, weights.attention_output, attention_, projected_);
+  tell(on_output, layer, "attention output", projected_);
   add(stream, projected_);
+  tell(on_output, layer, "residual of attention", hidden_);
 }
 
-void Llama::feed_forward(Stream& stream, const Layer& weights) const {
+void Llama::feed_forward(Stream& stream, int layer, const OnOutput& on_output) const {
+  const Layer& weights = layers_[static_cast<std::size_t>(layer)];
   norm(stream, weights.ffn_norm);
+  tell(on_output, layer, "ffn norm", normed_);
   gemv(stream, weights.gate, normed_, gate_);
+  tell(on_output, layer, "gate", gate_);
   gemv(stream, weights.up, normed_, up_);
+  tell(on_output, layer, "up", up_);
   run(stream, kSwiglu, SwigluParams{gate_.data(), up_.data(), activated_.data(), hparams_.n_ffn});
+  tell(on_output, layer, "swiglu", activated_);
   gemv(stream, weights.down, activated_, projected_);
+  tell(on_output, layer, "down", projected_);
   add(stream, projected_);
+  tell(on_output, layer, "residual of ffn", hidden_);
 }
 
 void Llama::gemv(Stream& stream, const Weights& weights, const Buffer<float>& x,

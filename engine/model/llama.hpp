@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,15 @@
 #include "engine/ops/ops.hpp"
 
 namespace m40llm {
+
+/// What an op of a step wrote.
+struct StepOutput {
+  int layer = -1;            ///< -1: before the first layer or behind the last
+  const char* op = nullptr;  ///< "gate", "rope of Q", ...
+  /// Device memory, right once the stream has done what was queued so far. Empty: K and V, into the cache.
+  std::span<const float> values;
+};
+using OnOutput = std::function<void(const StepOutput&)>;
 
 /// A model of the llama architecture on a device, and one sequence on it: a token goes in at a position,
 /// logits come out.
@@ -26,13 +36,17 @@ class Llama {
   const KvCache& kv_cache() const { return kv_cache_; }
 
   /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and
-  /// next_token() get their values. Positions come in order from 0 on. `hidden`, unless empty, gets the
-  /// hidden state (n_layers + 1, width) on the way: [l] is layer l's input, the last the input of the final
-  /// norm; synchronize before reading it. Throws Error on a token or position out of range.
-  void forward(Stream& stream, int token, int position, std::span<float> hidden = {});
+  /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
+  /// `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's input,
+  /// the last the input of the final norm; synchronize before reading it. `on_output`, unless empty, is told
+  /// of each op but the choice of the next token once it is queued. Throws Error on a token or position out
+  /// of range.
+  void forward(Stream& stream, int token, int position, std::span<float> hidden = {},
+               const OnOutput& on_output = {});
 
-  const Buffer<float>& logits() const { return logits_; }        ///< (n_vocab)
-  const Buffer<int>& next_token() const { return next_token_; }  ///< the largest logit's
+  const Buffer<float>& logits() const { return logits_; }  ///< (n_vocab)
+  /// The largest logit's; ~i, which is negative, if logit i is the first that is not finite.
+  const Buffer<int>& next_token() const { return next_token_; }
 
  private:
   /// Weights by their storage: with its type the op follows.
@@ -52,8 +66,8 @@ class Llama {
   void gemv(Stream& stream, const Weights& weights, const Buffer<float>& x, const Buffer<float>& y) const;
   void norm(Stream& stream, const Buffer<float>& weight) const;
   void rope(Stream& stream, const Buffer<float>& x, int n_heads) const;
-  void attention(Stream& stream, const Layer& weights, int layer) const;
-  void feed_forward(Stream& stream, const Layer& weights) const;
+  void attention(Stream& stream, int layer, const OnOutput& on_output) const;
+  void feed_forward(Stream& stream, int layer, const OnOutput& on_output) const;
   void add(Stream& stream, const Buffer<float>& y) const;
 
   Hparams hparams_;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -75,10 +76,16 @@ class ModelFile {
     std::vector<gguf::TensorType> types{gguf::TensorType::q8_0, gguf::TensorType::f32, gguf::TensorType::q4_1,
                                         gguf::TensorType::f16};
   };
+  /// A value in place of an element's, or in types of blocks, of a block's scale.
+  struct Planted {
+    std::uint64_t block;  ///< counted from the tensor's beginning; an element in types without blocks
+    double value;
+  };
   struct Tensor {
     std::vector<std::uint64_t> shape;
     gguf::TensorType type;
     double centre, scale;  ///< of the random values
+    std::optional<Planted> planted = std::nullopt;
   };
 
   ModelFile() : ModelFile(Shape()) {}
@@ -146,7 +153,8 @@ class ModelFile {
       std::uint64_t elements = 1;
       for (const std::uint64_t extent : tensor.shape) elements *= extent;
       writer.data.resize((writer.data.size() + 31) / 32 * 32);
-      writer.tensor(name, tensor.shape, static_cast<std::uint32_t>(tensor.type), writer.data.size());
+      const std::size_t begin = writer.data.size();
+      writer.tensor(name, tensor.shape, static_cast<std::uint32_t>(tensor.type), begin);
       if (tensor.centre != 0 && tensor.type == gguf::TensorType::f32) {
         for (std::uint64_t i = 0; i < elements; ++i) {
           writer.data += GgufWriter::raw(static_cast<float>(tensor.centre + tensor.scale * numbers.next()));
@@ -154,6 +162,14 @@ class ModelFile {
       } else {
         writer.data +=
             random_blocks(tensor.type, elements / gguf::block_elements(tensor.type), tensor.scale, numbers);
+      }
+      if (tensor.planted) {
+        const double value = tensor.planted->value;
+        const std::string bytes = tensor.type == gguf::TensorType::f32
+                                      ? GgufWriter::raw(static_cast<float>(value))
+                                      : GgufWriter::raw(reference::double_to_half(value));
+        writer.data.replace(begin + tensor.planted->block * gguf::block_bytes(tensor.type), bytes.size(),
+                            bytes);
       }
     }
     return writer.bytes();

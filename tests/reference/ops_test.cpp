@@ -102,9 +102,12 @@ TEST(Reference, ArgmaxRules) {
   const double infinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(argmax<double>(vector_of({1, 3, 3, 2})), 1);
   EXPECT_EQ(argmax<double>(vector_of({-3, -2, -4})), 1);
-  EXPECT_EQ(argmax<double>(vector_of({nan, nan})), 0);
-  EXPECT_EQ(argmax<double>(vector_of({nan, -infinity, nan})), 1);
   EXPECT_EQ(argmax<double>(vector_of({-0.0, 0.0})), 0);
+  // What is not finite gives its place's complement, the first one's.
+  EXPECT_EQ(argmax<double>(vector_of({nan, nan})), ~0);
+  EXPECT_EQ(argmax<double>(vector_of({1, nan, 3})), ~1);
+  EXPECT_EQ(argmax<double>(vector_of({1, 3, infinity})), ~2);
+  EXPECT_EQ(argmax<double>(vector_of({3, -infinity, nan})), ~1);
 }
 
 }  // namespace

@@ -250,6 +250,7 @@ class CudaStream final : public Stream {
 CudaDevice::CudaDevice(const Gpu& gpu, const std::string& image) : driver_(Driver::instance()) {
   info_.kind = DeviceKind::cuda;
   info_.name = gpu.name;
+  info_.ordinal = gpu.ordinal;
   info_.arch = gpu.arch();
   info_.image = choose_image(images(), image, gpu);
   info_.driver = driver_text(driver_);
@@ -264,7 +265,7 @@ CudaDevice::CudaDevice(const Gpu& gpu, const std::string& image) : driver_(Drive
                                 attribute_or_zero(driver_, DeviceAttribute::memory_bus_bits, handle_) / 8;
   std::array<char, 32> bus_id{};
   driver_.device_pci_bus_id(bus_id.data(), static_cast<int>(bus_id.size()) - 1, handle_);
-  pci_bus_id_ = bus_id.data();
+  info_.pci_id = bus_id.data();
   driver_.primary_context_retain(&context_, handle_);
 }
 

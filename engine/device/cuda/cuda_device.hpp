@@ -52,7 +52,6 @@ class CudaDevice final : public Device {
   void release_pinned(void* pointer) noexcept override;
 
   /// "0000:1b:00.0": how NVML names the GPU.
-  const std::string& pci_bus_id() const { return pci_bus_id_; }
 
  private:
   friend class CudaStream;
@@ -78,7 +77,6 @@ class CudaDevice final : public Device {
   const Driver& driver_;
   Ordinal handle_ = 0;
   Context context_ = nullptr;
-  std::string pci_bus_id_;
   DeviceInfo info_;
   std::mutex mutex_;  ///< of the two maps
   std::map<const Image*, Module> modules_;

@@ -58,7 +58,7 @@ GpuState gpu_state(const Device& device) {
   const auto* gpu = dynamic_cast<const CudaDevice*>(&device);
   NvmlDevice handle = nullptr;
   const Nvml& nvml = Nvml::instance();
-  if (gpu == nullptr || !nvml.call("nvmlDeviceGetHandleByPciBusId_v2", gpu->pci_bus_id().c_str(), &handle))
+  if (gpu == nullptr || !nvml.call("nvmlDeviceGetHandleByPciBusId_v2", gpu->info().pci_id.c_str(), &handle))
     return state;
   state.sm_clock_mhz = clock_mhz(handle, kSmClock);
   state.memory_clock_mhz = clock_mhz(handle, kMemoryClock);

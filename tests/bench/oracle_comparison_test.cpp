@@ -1,0 +1,52 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "bench/oracle.hpp"
+
+namespace m40llm::bench {
+namespace {
+
+constexpr double kLimit = 0.05;
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Of four logits the oracle kept those of 1 and 2; the choice between them is `margin` wide.
+OracleStep step(float margin = 5) { return {{1, 2}, {margin, 0}, 3}; }
+
+OracleComparison compared(const std::vector<float>& logits, float margin = 5) {
+  OracleComparison comparison;
+  comparison.add(step(margin), logits, kLimit);
+  return comparison;
+}
+
+TEST(OracleComparison, PassesWithinTheLimit) {
+  EXPECT_TRUE(compared({-9, 5.04f, -0.04f, -9}).passed(kLimit));
+  EXPECT_FALSE(compared({-9, 5.06f, 0, -9}).passed(kLimit));
+  EXPECT_FALSE(compared({9, 5, 0, -9}).passed(kLimit));  // another choice
+}
+
+TEST(OracleComparison, OfNoStepsNothingPassed) { EXPECT_FALSE(OracleComparison().passed(kLimit)); }
+
+TEST(OracleComparison, WhatIsNotFiniteFailsWhereverItStands) {
+  for (const float value : {kNan, -kNan, kInfinity, -kInfinity}) {
+    for (std::size_t place = 0; place < 4; ++place) {
+      for (const float margin : {5.f, 0.01f}) {  // the latter undecidable
+        std::vector<float> logits{-9, margin, 0, -9};
+        ASSERT_TRUE(compared(logits, margin).passed(kLimit));
+        logits[place] = value;
+        EXPECT_FALSE(compared(logits, margin).passed(kLimit)) << value << " at " << place;
+      }
+    }
+  }
+}
+
+TEST(OracleComparison, AGoodStepDoesNotMakeUpForABadOne) {
+  OracleComparison comparison;
+  comparison.add(step(), std::vector<float>{-9, 5, 0, kNan}, kLimit);
+  comparison.add(step(), std::vector<float>{-9, 5, 0, -9}, kLimit);
+  EXPECT_FALSE(comparison.passed(kLimit));
+}
+
+}  // namespace
+}  // namespace m40llm::bench
