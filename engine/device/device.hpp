@@ -25,12 +25,13 @@ struct DeviceInfo {
   std::string arch;  ///< "sm_90"; "simt"
   std::string
       image;  ///< the arch of the kernels it runs: "sm_52", "compute_52", "sm_90"; "host" or "host-checked"
-  std::string driver;            ///< CUDA driver version, "13.0 (580.159.04)"
+  std::string driver;            ///< "13.0 (580.159.04)": CUDA version, driver
   int n_sms = 0;                 ///< streaming multiprocessors; on SIMT, worker threads
   std::size_t memory_bytes = 0;  ///< on SIMT, what it may take of the host's
   std::size_t l2_bytes = 0;
   double bandwidth_bytes_per_s = 0;  ///< memory's peak by the driver's clock and bus width (modelled)
   bool ecc = false;
+  std::string why_no_gpu{};  ///< of a SIMT device that was taken because there was no GPU
 };
 
 /// A device failed while working: a driver call (its name and the error's name), or a fault the SIMT device

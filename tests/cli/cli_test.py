@@ -159,6 +159,35 @@ class CommandLine(CliTest):
             self.assert_error(run(program, "--require-sm52", *rest, *SIMT), 1, "sm_52", "required", "--device simt")
             self.assert_error(run(program, *rest, env={"M40LLM_REQUIRE_SM52": "1"}), 1, "sm_52", "required")
 
+    def test_why_there_is_no_gpu_is_said_and_recorded(self):
+        if have_gpu():
+            self.skipTest("there is a GPU")
+        path = self.folder / "x.jsonl"
+        # A driver's library for 32 bits.
+        (self.folder / "libcuda.so.1").write_bytes(b"\x7fELF\x01\x01\x01".ljust(256, b"\0"))
+        for environment, why in (({}, "libcuda.so.1: cannot open shared object file"),
+                                 ({"LD_LIBRARY_PATH": str(self.folder)}, "libcuda.so.1: wrong ELF class: ELFCLASS32")):
+            path.unlink(missing_ok=True)
+            result = self.assert_ok(run("m40llm-parity", "--op", "argmax", "--sweep", "smoke", "--json", path, env=environment))
+            text = result.stdout + result.stderr
+            self.assertRegex(text, rf"(?m)^device: SIMT .*\(no GPU: .*{re.escape(why)}.*; times are a CPU's\)$")
+            header = json.loads(path.read_text().splitlines()[0])
+            self.assertIn(why, header["device"]["why_no_gpu"])
+        path.unlink()
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        self.assertIsNone(json.loads(path.read_text().splitlines()[0])["device"]["why_no_gpu"])
+
+    def test_a_yes_in_the_environment_however_it_is_written(self):
+        for program in ON_A_DEVICE:
+            arguments = [word for word in self.quick(program) if word not in SIMT] + SIMT
+            for yes in ("1", "true", "TRUE", "yes", "on"):
+                self.assert_error(run(program, *arguments, env={"M40LLM_REQUIRE_SM52": yes}), 1, "sm_52", "required")
+            for neither in ("2", "ja", "sm_52"):
+                self.assert_error(run(program, *arguments, env={"M40LLM_REQUIRE_SM52": neither}), 2,
+                                  f"M40LLM_REQUIRE_SM52='{neither}'", "expected 1, true, yes, on")
+        for no in ("", "0", "false", "no", "off"):
+            self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], env={"M40LLM_REQUIRE_SM52": no}))
+
     def test_there_is_no_gpu_with_that_number(self):
         if not have_gpu():
             self.skipTest("there is no GPU")

@@ -100,7 +100,7 @@ simt::Order order_of(const DeviceOptions& options) {
 
 class SimtDevice final : public Device {
  public:
-  SimtDevice(const DeviceOptions& options, unsigned n_workers)
+  SimtDevice(const DeviceOptions& options, unsigned n_workers, const std::string& why_no_gpu)
       : order_(order_of(options)),
         n_workers_(n_workers),
         budget_bytes_(options.memory_bytes != 0 ? options.memory_bytes
@@ -111,6 +111,7 @@ class SimtDevice final : public Device {
     info_.image = simt::kChecked ? "host-checked" : "host";
     info_.n_sms = static_cast<int>(n_workers);
     info_.memory_bytes = budget_bytes_;
+    info_.why_no_gpu = why_no_gpu;
   }
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override;
@@ -343,11 +344,11 @@ std::unique_ptr<Stream> SimtDevice::create_stream() {
 
 }  // namespace
 
-std::unique_ptr<Device> open_simt_device(const DeviceOptions& options) {
+std::unique_ptr<Device> open_simt_device(const DeviceOptions& options, const std::string& why_no_gpu) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const unsigned workers = options.simt_workers == 0 ? cores : options.simt_workers;
   if (workers > 256) throw UsageError("--workers " + std::to_string(workers) + ": 1 to 256 are possible");
-  return std::make_unique<SimtDevice>(options, workers);
+  return std::make_unique<SimtDevice>(options, workers, why_no_gpu);
 }
 
 void substitute_kernel(const std::string& name, void (*function)()) {
