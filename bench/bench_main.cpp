@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <new>
 #include <sstream>
 
 #include <benchmark/benchmark.h>
@@ -57,6 +58,8 @@ class Bench {
       state.SkipWithError(fault.what());
     } catch (const Error& error) {
       state.SkipWithError(error.what());
+    } catch (const std::bad_alloc&) {
+      state.SkipWithError("not enough memory on this machine");
     }
   }
 

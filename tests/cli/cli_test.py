@@ -487,6 +487,18 @@ class Decode(CliTest):
         self.assert_error(result, 1, path, *parts)
         self.assertFalse(records.exists())
 
+    def test_a_context_beyond_the_budget_is_refused_with_the_one_that_fits(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (850 << 20, 850 << 20))
+
+        path = self.model(lambda model: model.metadata.update({"llama.context_length": 1 << 22}))
+        words = ["--prompt", "a", "--tokens", "2", "--context"]
+        result = self.decode(path, *words, 1 << 22, preexec_fn=limit)
+        self.assert_error(result, 1, path, "not enough memory for a context of 4194304", "kv_cache 536.9 MB", "rope_table 268.4 MB", "free")
+        fits = int(re.search(r"a context of (\d+) would fit", result.stderr)[1])
+        self.assertGreater(fits, 1 << 20)
+        self.assert_ok(self.decode(path, *words, fits // 2, preexec_fn=limit))
+
     def test_the_tiny_model_decodes(self):
         records = self.folder / "x.jsonl"
         result = self.assert_ok(self.decode(self.model(), "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--json", records))
