@@ -109,7 +109,9 @@ TEST_F(FreeHostMemory, KeepsToTheLimitOfTheAddressSpace) {
   const rlimit tebibyte{std::min<rlim_t>(rlim_t{1} << 40, before.rlim_max), before.rlim_max};
   const auto page = static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
   write("proc/self/statm", std::to_string(tebibyte.rlim_cur / page - 50) + " 50 3 4 0 5 0\n");
-  if (before.rlim_cur == RLIM_INFINITY) EXPECT_NEAR(free_kib(), 1600, 0.1);
+  if (before.rlim_cur == RLIM_INFINITY) {
+    EXPECT_NEAR(free_kib(), 1600, 0.1);
+  }
   setrlimit(RLIMIT_AS, &tebibyte);
   EXPECT_NEAR(free_kib(), 50 * static_cast<double>(page) / 1024, 0.1);
   setrlimit(RLIMIT_AS, &before);
