@@ -4,6 +4,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <new>
 #include <optional>
 #include <sstream>
 
@@ -60,6 +61,8 @@ class Bench {
       state.SkipWithError(fault.what());
     } catch (const Error& error) {
       state.SkipWithError(error.what());
+    } catch (const std::bad_alloc&) {
+      state.SkipWithError("not enough memory on this machine");
     }
   }
 

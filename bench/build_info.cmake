@@ -4,17 +4,26 @@
 #         -P bench/build_info.cmake
 set(commit "unknown")
 set(dirty "false")
+# What decides the binaries and the images; notes (README.md) do not.
+set(decides engine kernels reference bench scripts/cmake scripts/setup scripts/requirements.txt CMakeLists.txt CMakePresets.json)
+foreach(path IN LISTS decides)
+  if(NOT EXISTS "${SOURCE}/${path}")
+    message(FATAL_ERROR "bench/build_info.cmake: there is no ${path}, which it looks for changes in")
+  endif()
+endforeach()
 find_program(GIT git)
 if(GIT)
-  execute_process(COMMAND ${GIT} -C ${SOURCE} rev-parse --verify HEAD OUTPUT_VARIABLE head RESULT_VARIABLE failed
+  # A tree without a repository of its own may lie in another's.
+  execute_process(COMMAND ${GIT} -C ${SOURCE} rev-parse --show-prefix --verify HEAD OUTPUT_VARIABLE head RESULT_VARIABLE failed
                   OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  if(NOT failed)
-    set(commit "${head}")
-    # Records and notes do not change what was built, so only the code counts.
-    execute_process(COMMAND ${GIT} -C ${SOURCE} status --porcelain -- engine kernels reference bench CMakeLists.txt
-                            CMakePresets.json cmake scripts/requirements.txt
-                    OUTPUT_VARIABLE changes ERROR_QUIET)
-    if(changes)
+  if(NOT failed AND head MATCHES "^\n([0-9a-f]+)$")
+    set(commit "${CMAKE_MATCH_1}")
+    # Files that git does not know, too: kernels/*.cu are compiled as they are found, those that git ignores among them.
+    execute_process(COMMAND ${GIT} -C ${SOURCE} status --porcelain --untracked-files=all -- ${decides} ":(exclude)*.md"
+                    OUTPUT_VARIABLE changes RESULT_VARIABLE failed ERROR_QUIET)
+    execute_process(COMMAND ${GIT} -C ${SOURCE} ls-files --others -- "kernels/*.cu" "kernels/*.h"
+                    OUTPUT_VARIABLE unknown RESULT_VARIABLE failed_too ERROR_QUIET)
+    if(changes OR unknown OR failed OR failed_too)
       set(dirty "true")
     endif()
   endif()

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <utility>
 
+#include "bench/case_memory.hpp"
 #include "bench/gates.hpp"
 #include "bench/random.hpp"
 #include "bench/suite.hpp"
@@ -14,10 +16,8 @@
 /// What the suites of all ops share: an op's file says its shapes, its inputs and what must come out.
 namespace m40llm::bench {
 
-/// Of one dimension of a shape: strides, such as heads times head_dim, stay within an int.
+/// Of one dimension of a shape.
 inline constexpr int kLargestSize = 1 << 24;
-/// Elements behind each output that no kernel may touch.
-inline constexpr std::size_t kGuard = 64;
 
 /// Something a kernel writes: prepared before each launch and judged after it.
 class Output {
@@ -174,6 +174,12 @@ struct Dimension {
   int multiple_of = 1;
 };
 
+/// A product of sizes that a parameter, a kernel or a launch holds in an int.
+struct IntProduct {
+  const char* name;  ///< "n_heads x head_dim"
+  std::uint64_t value;
+};
+
 /// The sizes of each sweep's shapes, in the order of the dimensions.
 struct Sizes {
   std::vector<std::vector<int>> smoke, model, edge, bench;
@@ -236,8 +242,20 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
     }
   }
+  CaseMemory memory(const Shape& shape) const final {
+    check(shape);
+    CaseMemory memory;
+    for (const TensorMemory& tensor : tensors(shape)) {
+      if (tensor.on_device != 0) memory.on_device.add(tensor.name, tensor.on_device);
+      memory.on_host.add(tensor.name + " on the host", tensor.on_host);
+    }
+    return memory;
+  }
   std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
     check(c);
+    const CaseMemory needed = memory(c.shape);
+    const std::string missing = missing_memory(device, needed.on_device, needed.on_host);
+    if (!missing.empty()) throw OutOfMemory("not enough memory for the case: " + missing);
     const Variant<Params>& variant = op_->variant(c.variant);
     Holder holder(device);
     Params params = without_pointers(c.shape);
@@ -251,6 +269,11 @@ class OpSuite : public Suite {
   /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain:
   /// the variant's d.
   virtual void fill(Params& params, const Case& c, int chain, Holder& holder) const = 0;
+  /// All tensors of fill(), by the same sizes.
+  virtual std::vector<TensorMemory> tensors(const Shape& shape) const = 0;
+  /// The products, in 64 bits, that do not fit an int for every shape whose sizes do. What kernels compute in
+  /// 64 bits is not among them.
+  virtual std::vector<IntProduct> int_products(const Shape& shape) const = 0;
   /// The op's model, for ops whose model sees the whole shape in their parameters.
   virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
   /// Throws UsageError if the sizes, each good by itself, do not go together.
@@ -275,13 +298,26 @@ class OpSuite : public Suite {
       }
     }
     check_together(shape);
+    for (const IntProduct& product : int_products(shape)) {
+      if (product.value > kLargestInt) {
+        throw UsageError("op '" + op() + "': " + product.name + " is " + std::to_string(product.value) +
+                         " in '" + to_string(shape) + "'; at most " + std::to_string(kLargestInt) +
+                         " is possible");
+      }
+    }
   }
 
+  static constexpr std::uint64_t kLargestInt = std::numeric_limits<int>::max();
   const Op<Params>* op_;
   std::string dtype_;
   std::vector<Dimension> dimensions_;
   Sizes sizes_;
 };
+
+/// A size of a shape, for products in 64 bits.
+inline std::uint64_t size_at(const Shape& shape, std::string_view name) {
+  return static_cast<std::uint64_t>(at(shape, name));
+}
 
 /// n numbers made by `make`, in order.
 template <class Make>

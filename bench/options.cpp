@@ -100,7 +100,7 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
       ->capture_default_str()
       ->group(group);
   app.add_flag("--require-sm52", options.require_sm52,
-               "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=1)")
+               "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=yes)")
       ->group(group);
   app.add_option_function<std::string>(
          "--order", [&options](const std::string& name) { options.simt_order = to_order(name); },

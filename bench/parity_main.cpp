@@ -211,6 +211,9 @@ int run(const std::vector<std::string>& command) {
         failure = "other bits than recorded (output hash " + entry["output_hash"].get<std::string>() + ")";
         entry["fault"] = failure;
       }
+    } catch (const OutOfMemory& refusal) {
+      failure = refusal.what();
+      add_fault(entry, failure);
     } catch (const std::bad_alloc&) {
       failure = "not enough memory on this machine for a case of this shape";
       add_fault(entry, failure);

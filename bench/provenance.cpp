@@ -93,6 +93,7 @@ Json device_json(const Device& device) {
                                         ? modelled(info.bandwidth_bytes_per_s, "memory clock times bus width")
                                         : unavailable(gpu ? "the driver does not tell" : "not a GPU")},
           {"ecc", info.ecc},
+          {"why_no_gpu", info.why_no_gpu.empty() ? Json(nullptr) : Json(info.why_no_gpu)},
           {"gpu_state", gpu_state_json(device)}};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/device/device.hpp"
+#include "engine/device/memory.hpp"
 #include "engine/ops/variant.hpp"
 
 /// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench,
@@ -58,6 +59,11 @@ class Trial {
   virtual Work work() const = 0;
 };
 
+/// What a case holds at most, by tensor.
+struct CaseMemory {
+  MemoryNeed on_device, on_host;
+};
+
 /// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes and
 /// extremes, `bench` large enough to time, `smoke` one tiny case for sanitizers and the checker.
 enum class Sweep { smoke, model, edge, bench };
@@ -84,6 +90,8 @@ class Suite {
   /// op or the variant.
   virtual void check(const Case& c) const = 0;
   /// Throws UsageError as check() does.
+  virtual CaseMemory memory(const Shape& shape) const = 0;
+  /// Throws UsageError as check() does, and OutOfMemory, before anything is made, if there is not enough.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
 };
 

@@ -64,6 +64,12 @@ class Argmax final : public OpSuite<ArgmaxParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n");
+    return {input_memory<float>("x", n), output_memory<int>("index", 1), reference_memory(n)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(ArgmaxParams& params, const Case& c, int, Holder& holder) const override {
     Random random(c.seed, 1);
     std::vector<float> x = generate(static_cast<std::size_t>(params.n), [&]() -> float {

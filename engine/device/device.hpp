@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/device/launch.hpp"
+#include "engine/error.hpp"
 
 /// Devices, streams, events and memory, alike for a CUDA GPU and for the SIMT device (the CPU running the
 /// same kernels).
@@ -27,10 +29,11 @@ struct DeviceInfo {
   std::string pci_id;  ///< "00000000:3B:00.0": which of several alike GPUs; empty on SIMT
   int ordinal = -1;    ///< N of cuda:N; -1 on SIMT
   int n_sms = 0;       ///< streaming multiprocessors; on SIMT, worker threads
-  std::size_t memory_bytes = 0;
+  std::size_t memory_bytes = 0;  ///< on SIMT, what it may take of the host's
   std::size_t l2_bytes = 0;
   double bandwidth_bytes_per_s = 0;  ///< memory's peak by the driver's clock and bus width (modelled)
   bool ecc = false;
+  std::string why_no_gpu{};  ///< of a SIMT device that was taken because there was no GPU
 };
 
 /// A device failed while working: a driver call (its name and the error's name), or a fault the SIMT device
@@ -92,10 +95,12 @@ class Device {
   virtual std::unique_ptr<Event> create_event() = 0;
 
   /// Device memory, 256-byte aligned, contents undefined. `owner` says who holds it ("weights", "kv_cache").
-  /// Throws Error naming owner, bytes and what the device has left when there is not enough. Prefer
-  /// Buffer<T>.
+  /// Throws OutOfMemory naming owner, bytes, what the device has left and who holds the rest when there is not
+  /// enough. Prefer Buffer<T>.
   void* allocate(std::size_t bytes, const std::string& owner);
   void release(void* pointer) noexcept;
+  /// Bytes that can be allocated now; on the SIMT device, of the host's memory. The largest number: not known.
+  virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
 
   /// Host memory that copies run fast from and to. Prefer PinnedBuffer<T>.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
@@ -108,6 +113,9 @@ class Device {
  protected:
   virtual void* allocate_raw(std::size_t bytes, const std::string& owner) = 0;
   virtual void release_raw(void* pointer) noexcept = 0;
+  /// What allocate_raw throws when there is not enough.
+  OutOfMemory out_of_memory(std::size_t bytes, const std::string& owner) const;
+  std::size_t held_bytes() const;
   void count_launch();
   void count_copy();
   void count_synchronization();
@@ -119,6 +127,7 @@ class Device {
   };
   mutable std::mutex mutex_;
   std::map<void*, Holding> holdings_;
+  std::size_t held_bytes_ = 0;
   DeviceCounters counters_;
 };
 

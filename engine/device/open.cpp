@@ -1,6 +1,7 @@
 #include "engine/device/open.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
@@ -41,16 +42,29 @@ cuda::Gpu choose_gpu(const std::vector<cuda::Gpu>& gpus, std::optional<int> ordi
   return m40 != gpus.end() ? *m40 : gpus.front();
 }
 
-bool sm52_required(const DeviceOptions& options) {
-  const char* const variable = std::getenv("M40LLM_REQUIRE_SM52");
-  return options.require_sm52 || (variable != nullptr && std::string_view(variable) == "1");
+/// What an environment variable of ours that is a yes or a no says; unset or empty: no. Throws UsageError on
+/// what is neither.
+bool says_yes(const char* name) {
+  const char* const variable = std::getenv(name);
+  if (variable == nullptr) return false;
+  std::string value = variable;
+  std::ranges::transform(value, value.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const char* yes : {"1", "true", "yes", "on"}) {
+    if (value == yes) return true;
+  }
+  for (const char* no : {"", "0", "false", "no", "off"}) {
+    if (value == no) return false;
+  }
+  throw UsageError("the environment's " + std::string(name) + "='" + variable +
+                   "' is neither yes nor no: expected 1, true, yes, on, 0, false, no, off or nothing");
 }
 
-std::unique_ptr<Device> open_simt(const DeviceOptions& options, const std::string& why) {
-  if (sm52_required(options)) throw Error("a GPU of sm_52 is required" + why);
+std::unique_ptr<Device> open_simt(const DeviceOptions& options, bool require_sm52, const std::string& why,
+                                  const std::string& why_no_gpu) {
+  if (require_sm52) throw Error("a GPU of sm_52 is required" + why);
   if (options.image != "auto")
     throw Error("image '" + options.image + "' needs a GPU, the SIMT device has no images" + why);
-  return open_simt_device(options);
+  return open_simt_device(options, why_no_gpu);
 }
 
 }  // namespace
@@ -60,18 +74,19 @@ void check_device_name(const std::string& device) {
 }
 
 std::unique_ptr<Device> open_device(const DeviceOptions& options) {
-  if (options.device == "simt") return open_simt(options, ", and --device simt is none");
+  const bool require_sm52 = says_yes("M40LLM_REQUIRE_SM52") || options.require_sm52;
+  if (options.device == "simt") return open_simt(options, require_sm52, ", and --device simt is none", "");
   const std::optional<int> ordinal = wanted_ordinal(options.device);
 
   std::vector<cuda::Gpu> gpus;
   try {
     gpus = cuda::list_gpus();
-  } catch (const Error& none) {
+  } catch (const cuda::NoDevice& none) {
     if (options.device != "auto") throw;
-    return open_simt(options, std::string(": ") + none.what());
+    return open_simt(options, require_sm52, std::string(": ") + none.what(), none.why());
   }
   const cuda::Gpu gpu = choose_gpu(gpus, ordinal);
-  if (sm52_required(options) && gpu.arch() != kM40Arch) {
+  if (require_sm52 && gpu.arch() != kM40Arch) {
     throw Error("a GPU of sm_52 is required, and " + gpu.name + " is " + gpu.arch());
   }
   return std::make_unique<cuda::CudaDevice>(gpu, options.image);
@@ -82,7 +97,7 @@ std::string describe(const DeviceInfo& info) {
   const std::string units = std::to_string(info.n_sms) + (gpu ? " SMs" : " threads");
   if (!gpu)
     return "device: " + info.name + " (" + units + "), kernels " + info.image +
-           " (no GPU: times are a CPU's)";
+           " (no GPU: " + (info.why_no_gpu.empty() ? "" : info.why_no_gpu + "; ") + "times are a CPU's)";
   return "device: " + info.name + " (" + info.arch + ", " + units + "), kernels " + info.image;
 }
 

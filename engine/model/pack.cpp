@@ -10,7 +10,6 @@ namespace m40llm {
 namespace {
 
 constexpr std::size_t kStrideUnit = 32;
-constexpr std::size_t kReadAtOnce = 4u << 20;  // bytes of a tensor; 1 to 16 MiB load alike
 
 half load_half(const std::byte* from) {
   half value;
@@ -96,6 +95,11 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
   return packed;
 }
 
+std::uint64_t packed_bytes(gguf::TensorType type, std::uint64_t rows, std::uint64_t cols) {
+  const std::uint64_t stride = (cols + kStrideUnit - 1) / kStrideUnit * kStrideUnit;
+  return rows * stride / gguf::block_elements(type) * gguf::block_bytes(type);
+}
+
 DeviceMatrix::DeviceMatrix(Device& device, const PackedMatrix& part, std::size_t rows,
                            const std::string& owner)
     : values_(device, part.values.size() / static_cast<std::size_t>(part.rows) * rows, owner),
@@ -120,7 +124,7 @@ DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const gguf::File& fil
   const auto cols = static_cast<std::size_t>(tensor.shape.at(0));
   expect_packable(describe(tensor.type, rows, cols), tensor.type, rows, cols);
   const auto row_bytes = static_cast<std::size_t>(tensor.bytes) / rows;
-  const std::size_t rows_at_once = std::clamp<std::size_t>(kReadAtOnce / row_bytes, 1, rows);
+  const std::size_t rows_at_once = std::clamp<std::size_t>(kReadOfMatrix / row_bytes, 1, rows);
   std::vector<std::byte> blocks;
   for (std::size_t first = 0; first < rows; first += rows_at_once) {
     const std::size_t n = std::min(rows_at_once, rows - first);

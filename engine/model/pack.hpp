@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,11 +25,17 @@ struct PackedMatrix {
 inline constexpr std::array kMatrixTypes{gguf::TensorType::f32, gguf::TensorType::f16, gguf::TensorType::q8_0,
                                          gguf::TensorType::q4_1};
 
+/// Bytes of a file's matrix that are in host memory at once, and once more repacked; 1 to 16 MiB load alike.
+inline constexpr std::size_t kReadOfMatrix = 4u << 20;
+
 /// Repacks GGUF blocks, row after row, into that layout: no value changes. blocks must be as long as the type
 /// asks for. Throws Error on a type without such a layout, on rows or cols below 1 or too large, on cols that
 /// are no multiple of the type's block, and on a length of blocks that does not fit.
 PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
                   std::span<const std::byte> blocks);
+
+/// Bytes of values and scales of such a matrix, of a type that pack() takes.
+std::uint64_t packed_bytes(gguf::TensorType type, std::uint64_t rows, std::uint64_t cols);
 
 /// A packed matrix in a device's memory.
 class DeviceMatrix {

@@ -171,6 +171,35 @@ class CommandLine(CliTest):
             self.assert_error(run(program, "--require-sm52", *rest, *SIMT), 1, "sm_52", "required", "--device simt")
             self.assert_error(run(program, *rest, env={"M40LLM_REQUIRE_SM52": "1"}), 1, "sm_52", "required")
 
+    def test_why_there_is_no_gpu_is_said_and_recorded(self):
+        if have_gpu():
+            self.skipTest("there is a GPU")
+        path = self.folder / "x.jsonl"
+        # A driver's library for 32 bits.
+        (self.folder / "libcuda.so.1").write_bytes(b"\x7fELF\x01\x01\x01".ljust(256, b"\0"))
+        for environment, why in (({}, "libcuda.so.1: cannot open shared object file"),
+                                 ({"LD_LIBRARY_PATH": str(self.folder)}, "libcuda.so.1: wrong ELF class: ELFCLASS32")):
+            path.unlink(missing_ok=True)
+            result = self.assert_ok(run("m40llm-parity", "--op", "argmax", "--sweep", "smoke", "--json", path, env=environment))
+            text = result.stdout + result.stderr
+            self.assertRegex(text, rf"(?m)^device: SIMT .*\(no GPU: .*{re.escape(why)}.*; times are a CPU's\)$")
+            header = json.loads(path.read_text().splitlines()[0])
+            self.assertIn(why, header["device"]["why_no_gpu"])
+        path.unlink()
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        self.assertIsNone(json.loads(path.read_text().splitlines()[0])["device"]["why_no_gpu"])
+
+    def test_a_yes_in_the_environment_however_it_is_written(self):
+        for program in ON_A_DEVICE:
+            arguments = [word for word in self.quick(program) if word not in SIMT] + SIMT
+            for yes in ("1", "true", "TRUE", "yes", "on"):
+                self.assert_error(run(program, *arguments, env={"M40LLM_REQUIRE_SM52": yes}), 1, "sm_52", "required")
+            for neither in ("2", "ja", "sm_52"):
+                self.assert_error(run(program, *arguments, env={"M40LLM_REQUIRE_SM52": neither}), 2,
+                                  f"M40LLM_REQUIRE_SM52='{neither}'", "expected 1, true, yes, on")
+        for no in ("", "0", "false", "no", "off"):
+            self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], env={"M40LLM_REQUIRE_SM52": no}))
+
     def test_there_is_no_gpu_with_that_number(self):
         if not have_gpu():
             self.skipTest("there is no GPU")
@@ -384,6 +413,31 @@ class Parity(CliTest):
         self.assertEqual([record["passed"] for record in records], [False, True])
         self.assertEqual([end["passed"], end["failed"], end["exit_code"]], [1, 1, 1])
 
+    def test_a_case_beyond_the_budget_is_refused_with_figures(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+
+        path = self.folder / "x.jsonl"
+        begin = time.monotonic()
+        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/warp rows=65536,cols=65536 R seed=1", "--case", self.LINE,
+                     "--json", path, preexec_fn=limit)
+        self.assertLess(time.monotonic() - begin, 20)  # to fill 17 GB takes longer
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertRegex(result.stdout, r"not enough memory for the case: 51\.5 GB: a on the host 34\.4 GB, a 17\.2 GB, .* are needed; "
+                                        r"SIMT device .* has \d+\.\d GB free")
+        records, end = self.read_run(path)
+        self.assertEqual([record["passed"] for record in records], [False, True])
+        self.assertIn("51.5 GB", records[0]["fault"])
+
+    def test_products_beyond_an_int_are_refused_by_name(self):
+        for line, part in {
+            "attention_decode/tile n_heads=16777216,n_kv_heads=16777216,head_dim=128,context=1,head_major=0 c seed=1":
+                "n_heads x head_dim is 2147483648",
+            "kv_append/element n_kv_heads=16777216,head_dim=16777216,position=0,n_positions=1,head_major=0 random seed=1":
+                "n_kv_heads x head_dim is 281474976710656",
+        }.items():
+            self.assert_error(run("m40llm-parity", *SIMT, "--case", line), 2, part, "at most 2147483647")
+
     def test_a_listed_case_runs_alone(self):
         listed = self.assert_ok(run("m40llm-parity", "--list", "--sweep", "smoke")).stdout.splitlines()
         self.assertGreater(len(listed), 50)
@@ -556,6 +610,18 @@ class Decode(CliTest):
         result = self.decode(path, "--prompt", "a", "--tokens", "2", "--json", records)
         self.assert_error(result, 1, path, *parts)
         self.assertFalse(records.exists())
+
+    def test_a_context_beyond_the_budget_is_refused_with_the_one_that_fits(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (850 << 20, 850 << 20))
+
+        path = self.model(lambda model: model.metadata.update({"llama.context_length": 1 << 22}))
+        words = ["--prompt", "a", "--tokens", "2", "--context"]
+        result = self.decode(path, *words, 1 << 22, preexec_fn=limit)
+        self.assert_error(result, 1, path, "not enough memory for a context of 4194304", "kv_cache 536.9 MB", "rope_table 268.4 MB", "free")
+        fits = int(re.search(r"a context of (\d+) would fit", result.stderr)[1])
+        self.assertGreater(fits, 1 << 20)
+        self.assert_ok(self.decode(path, *words, fits // 2, preexec_fn=limit))
 
     def test_the_tiny_model_decodes(self):
         records = self.folder / "x.jsonl"

@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "engine/device/cuda/cuda_device.hpp"
+#include "engine/device/cuda/driver_needed.hpp"
 #include "engine/device/image.hpp"
 #include "engine/device/open.hpp"
 #include "engine/error.hpp"
@@ -109,6 +112,17 @@ TEST(OpenDevice, RefusesTheSimtDeviceWhereAGpuWasAskedFor) {
             "image 'sm_52' needs a GPU, the SIMT device has no images, and --device simt is none");
 }
 
+TEST(DriverNeeded, StandsInTheReadme) {
+  std::ifstream file(M40LLM_ROOT "/README.md");
+  const std::string readme{std::istreambuf_iterator<char>(file), {}};
+  for (const cuda::DriverNeeded& needed : {cuda::kMachineCodeNeeds, cuda::kPtxNeeds}) {
+    const std::string row = "| " + std::to_string(needed.branch) + " or later | " + needed.what;
+    EXPECT_NE(readme.find(row), std::string::npos) << row;
+  }
+  EXPECT_NE(readme.find("| up to " + std::to_string(cuda::kLastBranchForMaxwell) + " | Maxwell"),
+            std::string::npos);
+}
+
 TEST(Describe, SaysDeviceAndImageInOneLine) {
   DeviceInfo info{.kind = DeviceKind::cuda,
                   .name = "NVIDIA H200",
@@ -124,6 +138,10 @@ TEST(Describe, SaysDeviceAndImageInOneLine) {
           .driver = "",
           .n_sms = 2};
   EXPECT_EQ(describe(info), "device: SIMT device on X (2 threads), kernels host (no GPU: times are a CPU's)");
+  info.why_no_gpu = "the driver lists none";
+  EXPECT_EQ(describe(info),
+            "device: SIMT device on X (2 threads), kernels host (no GPU: the driver lists none; times are a "
+            "CPU's)");
 }
 
 }  // namespace

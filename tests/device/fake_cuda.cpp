@@ -21,7 +21,10 @@ thread_local void* current_context = nullptr;
 constexpr int kOutOfMemory = 2;
 constexpr int kNoDevice = 100;
 constexpr int kInvalidContext = 201;
+constexpr int kNoBinaryForGpu = 209;
 constexpr int kInvalidPtx = 218;
+constexpr int kUnsupportedPtx = 222;
+constexpr int kUnknown = 999;
 
 std::string variable(const char* name, const char* otherwise) {
   const char* const value = std::getenv(name);
@@ -82,12 +85,17 @@ int cuInit(unsigned) {
   const int ordered = asked("cuInit");
   return ordered != 0 ? ordered : gpus().empty() ? kNoDevice : 0;
 }
-int cuDriverGetVersion(int* version) { return *version = 12090, asked("cuDriverGetVersion"); }
+int cuDriverGetVersion(int* version) {
+  return *version = std::atoi(variable("FAKE_CUDA_DRIVER", "12090").c_str()), asked("cuDriverGetVersion");
+}
 int cuGetErrorName(int error, const char** name) {
   const std::map<int, const char*> names = {{kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"},
                                             {kNoDevice, "CUDA_ERROR_NO_DEVICE"},
                                             {kInvalidContext, "CUDA_ERROR_INVALID_CONTEXT"},
                                             {kInvalidPtx, "CUDA_ERROR_INVALID_PTX"},
+                                            {kNoBinaryForGpu, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+                                            {kUnsupportedPtx, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+                                            {kUnknown, "CUDA_ERROR_UNKNOWN"},
                                             {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   const auto found = names.find(error);
   if (found == names.end()) return 1;

@@ -5,6 +5,7 @@
 /// its orders from the environment at every call:
 ///   FAKE_CUDA_GPUS    compute capabilities, "9.0,5.2" (default "9.0"); empty: cuInit finds no device
 ///   FAKE_CUDA_MEMORY  bytes a GPU has (default 1048576)
+///   FAKE_CUDA_DRIVER  what cuDriverGetVersion gives (default 12090)
 ///   FAKE_CUDA_FAIL    a call and the error it returns, "cuLaunchKernel=700"
 /// and keeps a text of what it was asked: see fake_cuda_log.
 extern "C" {

@@ -27,12 +27,14 @@ class FakeDriver : public testing::Test {
     library_ = dlopen("libcuda.so.1", RTLD_NOW);
     if (library_ == nullptr || dlsym(library_, "fake_cuda_log") == nullptr)
       GTEST_SKIP() << "not on the driver for tests";
-    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "FAKE_CUDA_MEMORY", "M40LLM_REQUIRE_SM52"})
-      unsetenv(name);
+    unset();
     reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
   }
-  void TearDown() override {
-    for (const char* name : {"FAKE_CUDA_GPUS", "FAKE_CUDA_FAIL", "M40LLM_REQUIRE_SM52"}) unsetenv(name);
+  void TearDown() override { unset(); }
+  static void unset() {
+    for (const char* name :
+         {"FAKE_CUDA_GPUS", "FAKE_CUDA_DRIVER", "FAKE_CUDA_FAIL", "FAKE_CUDA_MEMORY", "M40LLM_REQUIRE_SM52"})
+      unsetenv(name);
   }
 
   std::string log() const { return reinterpret_cast<const char* (*)()>(dlsym(library_, "fake_cuda_log"))(); }
@@ -84,6 +86,107 @@ TEST_F(FakeDriver, SaysThatThereIsNoGpu) {
               open_device({.require_sm52 = true});
             }).find("a GPU of sm_52 is required: no CUDA device: "),
             0u);
+}
+
+TEST_F(FakeDriver, ObeysTheEnvironmentHoweverItSaysYes) {
+  for (const char* yes : {"1", "true", "TRUE", "yes", "Yes", "on"}) {
+    setenv("M40LLM_REQUIRE_SM52", yes, 1);
+    EXPECT_EQ(message_of([] { open_device({}); }), "a GPU of sm_52 is required, and Fake 0 is sm_90") << yes;
+    EXPECT_EQ(message_of([] { open_device({.device = "simt"}); }),
+              "a GPU of sm_52 is required, and --device simt is none")
+        << yes;
+  }
+  for (const char* no : {"", "0", "false", "NO", "off"}) {
+    setenv("M40LLM_REQUIRE_SM52", no, 1);
+    EXPECT_EQ(open_device({})->info().arch, "sm_90") << no;
+  }
+  for (const char* neither : {"2", "y", "sm_52", " 1", "truely"}) {
+    setenv("M40LLM_REQUIRE_SM52", neither, 1);
+    for (const bool flag : {false, true}) {
+      EXPECT_EQ(message_of<UsageError>([&] { open_device({.device = "simt", .require_sm52 = flag}); }),
+                std::string("the environment's M40LLM_REQUIRE_SM52='") + neither +
+                    "' is neither yes nor no: expected 1, true, yes, on, 0, false, no, off or nothing");
+    }
+  }
+}
+
+TEST_F(FakeDriver, WhyThereIsNoGpuIsKept) {
+  setenv("FAKE_CUDA_FAIL", "cuDeviceGetCount=999", 1);  // cuInit is called once a process and may be done
+  const std::unique_ptr<Device> device = open_device({});
+  EXPECT_EQ(device->info().kind, DeviceKind::simt);
+  EXPECT_EQ(device->info().why_no_gpu, "cuDeviceGetCount: CUDA_ERROR_UNKNOWN: as ordered");
+  EXPECT_NE(describe(device->info())
+                .find("(no GPU: cuDeviceGetCount: CUDA_ERROR_UNKNOWN: as ordered; times are a CPU's)"),
+            std::string::npos)
+      << describe(device->info());
+  EXPECT_EQ(message_of([] { open_device({.device = "cuda"}); }),
+            "no CUDA device: cuDeviceGetCount: CUDA_ERROR_UNKNOWN: as ordered");
+  unsetenv("FAKE_CUDA_FAIL");
+  EXPECT_EQ(open_device({.device = "simt"})->info().why_no_gpu, "");
+}
+
+/// What no driver is good for is said with what is: the one found, and those needed.
+constexpr const char* kNeeded =
+    "; needed: 525 or later for machine code of CUDA 12.9, 575 or later for PTX of CUDA 12.9; 580 is the "
+    "last "
+    "for Maxwell (sm_52)";
+
+TEST_F(FakeDriver, NamesTheDriverNeededWhereItListsNoGpu) {
+  setenv("FAKE_CUDA_GPUS", "", 1);
+  setenv("FAKE_CUDA_DRIVER", "13010", 1);
+  const std::string why = open_device({})->info().why_no_gpu;
+  EXPECT_NE(why.find("driver found: CUDA 13.1"), std::string::npos) << why;
+  EXPECT_NE(why.find(kNeeded), std::string::npos) << why;
+}
+
+TEST_F(FakeDriver, RefusesAnOldDriverByName) {
+  setenv("FAKE_CUDA_GPUS", "5.2", 1);
+  setenv("FAKE_CUDA_DRIVER", "12000", 1);
+  EXPECT_EQ(open_device({})->info().image, "sm_52");
+  std::string message = message_of([] { open_device({.image = "compute_52"}); });
+  EXPECT_EQ(
+      message.find("kernels compute_52 do not run here: PTX of CUDA 12.9 needs a driver of CUDA 12.9 (575 or "
+                   "later); driver found: CUDA 12.0"),
+      0u)
+      << message;
+  EXPECT_NE(message.find(kNeeded), std::string::npos) << message;
+  setenv("FAKE_CUDA_DRIVER", "11080", 1);
+  message = message_of([] { open_device({}); });
+  EXPECT_EQ(
+      message.find(
+          "kernels sm_52 do not run here: machine code of CUDA 12.9 needs a driver of CUDA 12.0 (525 or "
+          "later); driver found: CUDA 11.8"),
+      0u)
+      << message;
+}
+
+TEST_F(FakeDriver, NamesTheDriverNeededWhereAModuleDoesNotLoad) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({.image = "compute_52"});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  for (const char* error : {"200", "209", "218", "222"}) {
+    setenv("FAKE_CUDA_FAIL", (std::string("cuModuleLoadDataEx=") + error).c_str(), 1);
+    const std::string message = message_of<DeviceFault>([&] {
+      stream->launch(Kernel<Params>{name.c_str(), nullptr}, {}, {});
+    });
+    EXPECT_NE(message.find("driver found: CUDA 12.9"), std::string::npos) << message;
+    EXPECT_NE(message.find(kNeeded), std::string::npos) << message;
+  }
+  setenv("FAKE_CUDA_FAIL", "cuModuleLoadDataEx=2", 1);
+  const std::string message = message_of<DeviceFault>([&] {
+    stream->launch(Kernel<Params>{name.c_str(), nullptr}, {}, {});
+  });
+  EXPECT_EQ(message.find("driver found"), std::string::npos) << message;
+}
+
+TEST_F(FakeDriver, SaysWhoHoldsTheMemoryThatIsNotThere) {
+  const std::unique_ptr<Device> device = open_device({});
+  const Buffer<char> weights(*device, 1'000'000, "weights");
+  EXPECT_EQ(device->free_bytes(), 48'576u);
+  EXPECT_EQ(
+      message_of<OutOfMemory>([&] { device->allocate(100'000, "kv_cache"); }),
+      "not enough memory: 100.0 kB for 'kv_cache' are needed; Fake 0 has 48.6 kB free and holds 1.0 MB: "
+      "weights 1.0 MB");
 }
 
 TEST_F(FakeDriver, ReadsTheM40sBandwidthOffItsClock) {

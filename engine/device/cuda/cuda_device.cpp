@@ -7,7 +7,8 @@
 #include <optional>
 #include <set>
 
-#include "engine/device/cuda/nvml.hpp"
+#include "engine/device/cuda/driver_needed.hpp"
+#include "engine/device/memory.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm::cuda {
@@ -52,14 +53,6 @@ int attribute_or_zero(const Driver& driver, DeviceAttribute attribute, Ordinal d
   return driver.device_attribute.status(&value, attribute, device) == kSuccess ? value : 0;
 }
 
-std::string driver_text(const Driver& driver) {
-  int version = 0;
-  driver.driver_version(&version);
-  const std::string cuda = std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-  const std::optional<std::string> package = nvml_driver_version();
-  return package ? cuda + " (" + *package + ")" : cuda;
-}
-
 std::string shape(const LaunchConfig& config) {
   return "grid " + std::to_string(config.grid.x) + "x" + std::to_string(config.grid.y) + ", block " +
          std::to_string(config.block) + ", " + std::to_string(config.shared_bytes) +
@@ -70,20 +63,24 @@ std::string shape(const LaunchConfig& config) {
 
 std::vector<Gpu> list_gpus() {
   const Driver& driver = Driver::instance();
-  int count = 0;
-  driver.device_count(&count);
-  if (count == 0) throw Error("no CUDA device: the driver lists none");
   std::vector<Gpu> gpus;
-  for (int i = 0; i < count; ++i) {
-    Ordinal device = 0;
-    driver.device_get(&device, i);
-    std::array<char, 256> name{};
-    driver.device_name(name.data(), static_cast<int>(name.size()) - 1, device);
-    Gpu gpu{.ordinal = i, .name = name.data()};
-    driver.device_attribute(&gpu.major, DeviceAttribute::compute_capability_major, device);
-    driver.device_attribute(&gpu.minor, DeviceAttribute::compute_capability_minor, device);
-    gpus.push_back(gpu);
+  try {
+    int count = 0;
+    driver.device_count(&count);
+    for (int i = 0; i < count; ++i) {
+      Ordinal device = 0;
+      driver.device_get(&device, i);
+      std::array<char, 256> name{};
+      driver.device_name(name.data(), static_cast<int>(name.size()) - 1, device);
+      Gpu gpu{.ordinal = i, .name = name.data()};
+      driver.device_attribute(&gpu.major, DeviceAttribute::compute_capability_major, device);
+      driver.device_attribute(&gpu.minor, DeviceAttribute::compute_capability_minor, device);
+      gpus.push_back(gpu);
+    }
+  } catch (const DriverFault& fault) {
+    throw NoDevice(fault.what());
   }
+  if (gpus.empty()) throw NoDevice("the driver lists none; " + drivers_needed("CUDA " + driver.text()));
   return gpus;
 }
 
@@ -253,7 +250,10 @@ CudaDevice::CudaDevice(const Gpu& gpu, const std::string& image) : driver_(Drive
   info_.ordinal = gpu.ordinal;
   info_.arch = gpu.arch();
   info_.image = choose_image(images(), image, gpu);
-  info_.driver = driver_text(driver_);
+  info_.driver = driver_.text();
+  if (const std::string why = driver_too_old(info_.image, driver_.version()); !why.empty())
+    throw Error("kernels " + info_.image + " do not run here: " + why + "; " +
+                drivers_needed("CUDA " + info_.driver));
   driver_.device_get(&handle_, gpu.ordinal);
   driver_.device_total_memory(&info_.memory_bytes, handle_);
   driver_.device_attribute(&info_.n_sms, DeviceAttribute::multiprocessor_count, handle_);
@@ -284,16 +284,18 @@ void* CudaDevice::allocate_raw(std::size_t bytes, const std::string& owner) {
   enter();
   Address pointer = 0;
   const Result result = driver_.memory_allocate.status(&pointer, bytes);
-  if (result == kOutOfMemory) {
-    std::size_t free = 0;
-    std::size_t total = 0;
-    driver_.memory_info(&free, &total);
-    throw Error("out of device memory: " + owner + " needs " + std::to_string(bytes) + " bytes, " +
-                info_.name + " has " + std::to_string(free) + " of " + std::to_string(total) + " free");
-  }
+  if (result == kOutOfMemory) throw out_of_memory(bytes, owner);
   if (result != kSuccess)
     throw DriverFault("cuMemAlloc of " + std::to_string(bytes) + " bytes for " + owner, result);
   return reinterpret_cast<void*>(pointer);
+}
+
+std::size_t CudaDevice::free_bytes() const {
+  enter();
+  std::size_t free = 0;
+  std::size_t total = 0;
+  driver_.memory_info(&free, &total);
+  return free;
 }
 
 void CudaDevice::release_raw(void* pointer) noexcept {
@@ -305,8 +307,7 @@ void* CudaDevice::allocate_pinned(std::size_t bytes) {
   enter();
   void* pointer = nullptr;
   const Result result = driver_.host_allocate.status(&pointer, std::max<std::size_t>(bytes, 1), 0);
-  if (result == kOutOfMemory)
-    throw Error("out of memory: the host cannot pin " + std::to_string(bytes) + " bytes");
+  if (result == kOutOfMemory) throw OutOfMemory("not enough memory: the host cannot pin " + in_bytes(bytes));
   if (result != kSuccess) throw DriverFault("cuMemHostAlloc of " + std::to_string(bytes) + " bytes", result);
   return pointer;
 }
@@ -326,8 +327,11 @@ Module CudaDevice::load_module(const Image& image) {
       &module, image.data.data(), static_cast<unsigned>(options.size()), options.data(), values.data());
   if (result != kSuccess) {
     const std::string text = log.data();
+    const bool unsuited = result == kInvalidImage || result == kNoBinaryForGpu || result == kInvalidPtx ||
+                          result == kUnsupportedPtxVersion;
     throw DriverFault("cuModuleLoadDataEx of kernels/" + std::string(image.source) + ".cu for " +
-                          std::string(image.arch) + (text.empty() ? "" : ", " + text),
+                          std::string(image.arch) + (text.empty() ? "" : ", " + text) +
+                          (unsuited ? " (" + drivers_needed("CUDA " + info_.driver) + ")" : ""),
                       result);
   }
   modules_.emplace(&image, module);

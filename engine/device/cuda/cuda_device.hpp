@@ -24,7 +24,7 @@ struct Gpu {
   std::string arch() const { return "sm_" + std::to_string(major) + std::to_string(minor); }
 };
 
-/// All GPUs in the driver's order. Throws Error("no CUDA device: why") when there is no driver or no GPU.
+/// All GPUs in the driver's order. Throws NoDevice when there is no driver or no GPU.
 std::vector<Gpu> list_gpus();
 
 /// Whether machine code or PTX of an arch runs on the GPU: a cubin where the major version is the same and
@@ -50,6 +50,7 @@ class CudaDevice final : public Device {
   std::unique_ptr<Event> create_event() override;
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* pointer) noexcept override;
+  std::size_t free_bytes() const override;
 
   /// "0000:1b:00.0": how NVML names the GPU.
 

@@ -2,6 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <optional>
+
+#include "engine/device/cuda/driver_needed.hpp"
+#include "engine/device/cuda/nvml.hpp"
+
 namespace m40llm::cuda {
 namespace {
 
@@ -24,12 +29,15 @@ DriverFault::DriverFault(const std::string& call, Result result)
     : DeviceFault(call + ": " + describe_error(Library(), result)), result_(result) {}
 
 Library::Library() : handle_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {
-  if (handle_ == nullptr) throw Error(std::string("no CUDA device: ") + dlerror());
+  if (handle_ == nullptr) throw NoDevice(dlerror());
 }
 
 void* Library::symbol(const char* name) const {
   void* const address = dlsym(handle_, name);
-  if (address == nullptr) throw Error(std::string("no CUDA device: the driver has no ") + name);
+  if (address == nullptr) {
+    throw NoDevice(std::string("the driver has no ") + name + "; " +
+                   drivers_needed(nvml_driver_version().value_or("")));
+  }
   return address;
 }
 
@@ -37,11 +45,21 @@ const Driver& Driver::instance() {
   static const Driver driver = [] {
     Driver opened;
     if (const Result result = opened.init.status(0); result != kSuccess) {
-      throw Error("no CUDA device: " + std::string(DriverFault("cuInit", result).what()));
+      throw NoDevice(DriverFault("cuInit", result).what() + ("; " + drivers_needed("CUDA " + opened.text())));
     }
     return opened;
   }();
   return driver;
+}
+
+int Driver::version() const {
+  int version = 0;
+  return driver_version.status(&version) == kSuccess ? version : 0;
+}
+
+std::string Driver::text() const {
+  const std::optional<std::string> package = nvml_driver_version();
+  return cuda_version(version()) + (package ? " (" + *package + ")" : "");
 }
 
 }  // namespace m40llm::cuda

@@ -21,8 +21,11 @@ using EventHandle = struct EventObject*;
 
 constexpr Result kSuccess = 0;
 constexpr Result kOutOfMemory = 2;
-constexpr Result kNoDevice = 100;
-constexpr Result kNotFound = 500;
+// Of a module that does not suit the driver or the GPU.
+constexpr Result kInvalidImage = 200;
+constexpr Result kNoBinaryForGpu = 209;
+constexpr Result kInvalidPtx = 218;
+constexpr Result kUnsupportedPtxVersion = 222;
 
 /// CUdevice_attribute
 enum class DeviceAttribute : int {
@@ -54,10 +57,20 @@ class DriverFault : public DeviceFault {
   Result result_;
 };
 
+/// There is no GPU to run on, and why: no driver, one that fails or is too old, or none that it lists.
+class NoDevice : public Error {
+ public:
+  explicit NoDevice(const std::string& why) : Error("no CUDA device: " + why), why_(why) {}
+  const std::string& why() const { return why_; }
+
+ private:
+  std::string why_;
+};
+
 /// libcuda.so.1, open as long as the process runs.
 class Library {
  public:
-  /// Throws Error("no CUDA device: ...") where there is none.
+  /// Throws NoDevice where there is none.
   Library();
   void* symbol(const char* name) const;
 
@@ -87,8 +100,12 @@ class Call {
 /// The calls in use, under the versions of their ABI that drivers since R470 export.
 class Driver {
  public:
-  /// Opened, and cuInit done, at the first use. Throws Error("no CUDA device: why") as long as that fails.
+  /// Opened, and cuInit done, at the first use. Throws NoDevice as long as that fails.
   static const Driver& instance();
+  /// The CUDA version it supports: 12090 is 12.9.
+  int version() const;
+  /// "12.9 (575.51.03)"; without NVML "12.9".
+  std::string text() const;
 
  private:
   Driver() = default;

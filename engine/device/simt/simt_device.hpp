@@ -8,8 +8,8 @@
 namespace m40llm {
 
 /// The CPU as a device: the same kernels, every CUDA thread a fiber. Streams are asynchronous and each has
-/// its own worker threads.
-std::unique_ptr<Device> open_simt_device(const DeviceOptions& options);
+/// its own worker threads. why_no_gpu: as DeviceInfo keeps it.
+std::unique_ptr<Device> open_simt_device(const DeviceOptions& options, const std::string& why_no_gpu = "");
 
 /// A fault that the SIMT device found in a kernel; what() is the first report.
 class KernelFault : public DeviceFault {
