@@ -41,6 +41,7 @@ class Bench {
 
   /// What Google Benchmark calls: to find the number of iterations, then for each repetition.
   void run(benchmark::State& state) {
+    if (interrupted()) return state.SkipWithError("interrupted");
     try {
       prepare();
       std::vector<double> samples;
