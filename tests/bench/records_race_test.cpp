@@ -1,5 +1,6 @@
-// Writers that race for one file, many of them killed at a random moment: every record whose append() returned is
-// there, with its own run, and every line but a torn last one is whole. M40LLM_RACE_ROUNDS makes it longer.
+// Writers that race for one file, many of them killed at a random moment: every record whose append()
+// returned is there, with its own run, and every line but a torn last one is whole. M40LLM_RACE_ROUNDS makes
+// it longer.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -16,8 +16,8 @@
 
 #include "engine/error.hpp"
 
-/// JSON that is almost what its reader wants. The same inputs every time; M40LLM_FUZZ_INPUTS asks for more of them,
-/// M40LLM_FUZZ_SEED for others.
+/// JSON that is almost what its reader wants. The same inputs every time; M40LLM_FUZZ_INPUTS asks for more of
+/// them, M40LLM_FUZZ_SEED for others.
 namespace m40llm::fuzz {
 
 inline std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
