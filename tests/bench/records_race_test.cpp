@@ -1,5 +1,6 @@
-// Writers that race for one file, many of them killed at a random moment: every record whose append() returned is
-// there, with its own run, and every line but a torn last one is whole. M40LLM_RACE_ROUNDS makes it longer.
+// Writers that race for one file, many of them killed at a random moment: every record whose append()
+// returned is there, with its own run, and every line but a torn last one is whole. M40LLM_RACE_ROUNDS makes
+// it longer.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -27,6 +28,7 @@ namespace {
 constexpr std::size_t kRecordBytes = 20'000;
 constexpr int kRecordsAWriter = 40;
 constexpr int kWritersAtOnce = 4;
+constexpr int kRoundsAFile = 20;
 
 /// What a writer has done, seen by the parent whenever it dies.
 struct Progress {
@@ -73,7 +75,9 @@ TEST(RecordsRace, NoneIsLostAndNoneIsAnothers) {
   const int writers = rounds * kWritersAtOnce;
   std::string folder = testing::TempDir() + "m40llm-race-XXXXXX";
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  const std::filesystem::path file = std::filesystem::path(folder) / "run.jsonl";
+  const auto file_of = [&](int round) {
+    return std::filesystem::path(folder) / (std::to_string(round / kRoundsAFile) + ".jsonl");
+  };
   void* const shared = ::mmap(nullptr, sizeof(Progress) * static_cast<std::size_t>(writers),
                               PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(shared, MAP_FAILED);
@@ -82,6 +86,7 @@ TEST(RecordsRace, NoneIsLostAndNoneIsAnothers) {
   int killed = 0;
   int torn = 0;
   for (int round = 0; round < rounds; ++round) {
+    const std::filesystem::path file = file_of(round);
     if (round % 2 == 1) {  // as a machine that stops in the middle of a write leaves it
       const std::string line = record(0, 0).dump();
       std::ofstream(file, std::ios::app) << line.substr(0, 1 + random() % line.size());
@@ -108,9 +113,12 @@ TEST(RecordsRace, NoneIsLostAndNoneIsAnothers) {
     }
   }
 
-  const Records read = read_records(file);  // every line is whole and valid, but perhaps the last
-  std::map<std::string, const RunRecords*> by_id;
-  for (const RunRecords& run : read.runs) by_id[run.header["run"]] = &run;
+  std::map<std::string, std::vector<nlohmann::json>> by_id;
+  for (int round = 0; round < rounds; round += kRoundsAFile) {
+    // Every line is whole and valid, but perhaps the last.
+    for (RunRecords& run : read_records(file_of(round)).runs)
+      by_id[run.header["run"]] = std::move(run.records);
+  }
   int promised = 0;
   int found = 0;
   int lost = 0;
@@ -120,9 +128,7 @@ TEST(RecordsRace, NoneIsLostAndNoneIsAnothers) {
     refused += progress[writer].refused;
     const int appended = progress[writer].appended;
     promised += appended;
-    const auto run = by_id.find(run_of(writer));
-    const std::vector<nlohmann::json> none;
-    const std::vector<nlohmann::json>& records = run == by_id.end() ? none : run->second->records;
+    const std::vector<nlohmann::json>& records = by_id[run_of(writer)];
     found += static_cast<int>(records.size());
     for (std::size_t n = 0; n < records.size(); ++n)
       misattributed += records[n]["seed"] == writer && records[n]["n_outputs"] == n ? 0 : 1;
