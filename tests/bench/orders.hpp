@@ -27,6 +27,7 @@ class Orders {
       options.simt_workers = way.workers;
       options.simt_seed = way.seed;
       devices_.push_back(open_simt_device(options));
+      streams_.push_back(devices_.back()->create_stream());
     }
   }
 
@@ -62,12 +63,11 @@ class Orders {
  private:
   bool same_in_all(const bench::Suite& suite, const bench::Case& c) const {
     std::vector<std::uint64_t> hashes;
-    for (const auto& device : devices_) {
-      const std::unique_ptr<Stream> stream = device->create_stream();
-      const std::unique_ptr<bench::Trial> trial = suite.trial(*device, c);
-      trial->reset(*stream);
-      trial->launch(*stream);
-      hashes.push_back(trial->judge(*stream).output_hash);
+    for (std::size_t i = 0; i < devices_.size(); ++i) {
+      const std::unique_ptr<bench::Trial> trial = suite.trial(*devices_[i], c);
+      trial->reset(*streams_[i]);
+      trial->launch(*streams_[i]);
+      hashes.push_back(trial->judge(*streams_[i]).output_hash);
     }
     for (const std::uint64_t hash : hashes) {
       if (hash != hashes[0]) return false;
@@ -76,6 +76,7 @@ class Orders {
   }
 
   std::vector<std::unique_ptr<Device>> devices_;
+  std::vector<std::unique_ptr<Stream>> streams_;
 };
 
 }  // namespace m40llm::testing
