@@ -10,7 +10,6 @@
 
 #include "bench/suite.hpp"
 #include "engine/device/simt/simt_device.hpp"
-#include "reference/half.hpp"
 #include "tests/chains/counted.hpp"
 #include "tests/chains/counted_kernels.hpp"
 
@@ -77,8 +76,8 @@ class Chain : public ::testing::TestWithParam<const bench::Suite*> {
     trial->reset(*stream_);
     trial->launch(*stream_);
     const double got = trial->judge(*stream_).got;
-    const double half_mark = reference::half_to_double(counted::kHalfMark);
-    if (got >= half_mark) return static_cast<int>((got - half_mark) / 32);
+    const double of_half = got / counted::kHalfUnit;
+    if (of_half > 0 && of_half <= counted::kLargestHalfCount) return static_cast<int>(of_half);
     return counted::Counted::count_of(std::bit_cast<unsigned>(static_cast<float>(got)));
   }
 

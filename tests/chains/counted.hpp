@@ -69,16 +69,18 @@ inline Counted fmaf(Counted a, Counted b, Counted c) { return Counted::after(a, 
 inline Counted sqrtf(Counted a) { return Counted::after(a); }
 inline Counted rintf(Counted a) { return a; }
 
+inline unsigned float_to_bits(Counted) { return 0; }
+inline Counted min_of(Counted a, Counted b) { return a.count() > b.count() ? a : b; }
+inline Counted max_of(Counted a, Counted b) { return a.count() > b.count() ? a : b; }
 inline Counted bits_to_float(unsigned) { return Counted::of(Counted::kFromBits); }
 // An object, so that no function of the language's own is looked up beside it.
 inline constexpr auto half_to_float = [](half) { return Counted(0); };
 inline Counted low_half_to_float(unsigned) { return 0; }
 inline Counted high_half_to_float(unsigned) { return 0; }
-/// A half has no room for the mark: its count stands on a number that no input comes near.
-inline constexpr unsigned kHalfMark = 0x7b00;
-inline half float_to_half(Counted x) {
-  return {static_cast<unsigned short>(kHalfMark + static_cast<unsigned>(x.count() + 1))};
-}
+/// A half has no room for the mark: its bits are the count, a number smaller than the outputs of copies.
+inline half float_to_half(Counted x) { return {static_cast<unsigned short>(x.count() + 1)}; }
+inline constexpr double kHalfUnit = 0x1p-24;
+inline constexpr int kLargestHalfCount = 255;
 
 inline Counted shuffle(unsigned mask, Counted v, unsigned source) { return simt::exchange(mask, v, source); }
 inline Counted shuffle_xor(unsigned mask, Counted v, unsigned lanes) {
