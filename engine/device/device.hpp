@@ -93,6 +93,11 @@ class Device {
   /// Throws Error naming owner, bytes and what the device has left when there is not enough. Prefer
   /// Buffer<T>.
   void* allocate(std::size_t bytes, const std::string& owner);
+  /// Likewise, for memory of which little will be touched. The SIMT device takes memory only for the pages
+  /// that are (the others read as zeros), does not count it in holdings(), and maps as much again before the
+  /// address, so that an index that became negative gives a wrong result and not the end of the process; its
+  /// checked build has none. A GPU takes all of it.
+  void* allocate_sparse(std::size_t bytes, const std::string& owner);
   void release(void* pointer) noexcept;
 
   /// Host memory that copies run fast from and to. Prefer PinnedBuffer<T>.
@@ -105,6 +110,9 @@ class Device {
 
  protected:
   virtual void* allocate_raw(std::size_t bytes, const std::string& owner) = 0;
+  virtual void* allocate_sparse_raw(std::size_t bytes, const std::string& owner) {
+    return allocate_raw(bytes, owner);
+  }
   virtual void release_raw(void* pointer) noexcept = 0;
   void count_launch();
   void count_copy();

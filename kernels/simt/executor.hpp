@@ -21,6 +21,7 @@ struct Launch {
   unsigned block = 32;
   unsigned shared_bytes = 0;
   bool resident = false;  ///< blocks may wait for each other
+  unsigned first_block = 0;  ///< those before it are left out
 };
 
 namespace checker {

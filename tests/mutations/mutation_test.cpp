@@ -30,7 +30,7 @@ std::string first_failure(const bench::Suite& suite) {
     for (const bench::Shape& shape : suite.shapes(sweep)) {
       for (const bench::VariantInfo& variant : suite.variants()) {
         if (!suite.applies(variant.name, shape)) continue;
-        for (const std::string& inputs : suite.inputs()) {
+        for (const std::string& inputs : suite.inputs_at(shape)) {
           const bench::Case c{suite.op(), variant.name, shape, inputs};
           const std::unique_ptr<Stream> stream = device->create_stream();
           const std::unique_ptr<bench::Trial> trial = suite.trial(*device, c);
