@@ -293,11 +293,11 @@ class Signs final : public Centred {
 class PatternSequence {
  public:
   std::uint16_t half() {
-    static constexpr std::uint16_t kFirst[] = {0x7c00, 0x7e00, 0xfc00, 0x0001, 0x83ff, 0x8000, 0x7c01, 0xffff};
+    static constexpr std::uint16_t kFirst[] = {0x7c00, 0x7e00, 0xfc00, 0x0001,
+                                               0x83ff, 0x8000, 0x7c01, 0xffff};
     const std::size_t i = next_++;
     // Any odd factor reaches every pattern; this one spreads neighbours.
-    return i < std::size(kFirst) ? kFirst[i]
-                                 : static_cast<std::uint16_t>((i - std::size(kFirst)) * 40503);
+    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint16_t>((i - std::size(kFirst)) * 40503);
   }
   std::uint32_t single(Random& random) {
     static constexpr std::uint32_t kFirst[] = {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001,
@@ -315,11 +315,14 @@ class ExactPatterns final : public Maker {
   using Maker::Maker;
   void start_row() override {
     place_ = a_.below(static_cast<int>(cols_));
+    meets_zero_ = cols_ >= 128 && a_.below(2) == 0;
+    if (meets_zero_) place_ = place_ % 32 + 96;
     col_ = 0;
   }
   double element() override { return 0; }
   std::optional<std::uint32_t> element_bits() override {
     if (col_++ != place_) return 0;
+    if (meets_zero_) return format_ == Format::f16 ? 0x7c00u : 0x7f800000u;
     return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
   }
   /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. For Q4_1 the
@@ -330,7 +333,7 @@ class ExactPatterns final : public Maker {
     const bool here = col_ <= place_ && place_ < col_ + static_cast<int>(kBlock);
     col_ += static_cast<int>(kBlock);
     if (!here) return block;
-    const double pattern = reference::half_to_double(patterns_.half());
+    const double pattern = reference::half_to_double(meets_zero_ ? 0x7c00 : patterns_.half());
     const bool is_minimum = is_q4_1() && a_.below(2) == 0;
     block.d = is_minimum ? 0 : pattern;
     block.m = is_minimum ? pattern : 0;
@@ -349,6 +352,7 @@ class ExactPatterns final : public Maker {
  private:
   PatternSequence patterns_;
   int place_ = 0;
+  bool meets_zero_ = false;  // then the weight is infinite
   int col_ = 0;
 };
 

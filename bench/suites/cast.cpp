@@ -18,9 +18,8 @@ class Cast final : public OpSuite<CastParams> {
                  .model = {{192}, {576}, {2048}},
                  .edge = {{1}, {31}, {33}, {127}, {257}, {1021}, {65536}, {3 * 65536}},
                  .bench = {{1 << 20}, {1 << 24}},
-                 .limits = {{{3 * 65536 + 1}, {"random"}},
-                            {{(1 << 20) + 5}, {kFar}},
-                            {{(1 << 30) + 5}, {kFar}}}}) {}
+                 .limits = {
+                     {{3 * 65536 + 1}, {"random"}}, {{(1 << 20) + 5}, {kFar}}, {{(1 << 30) + 5}, {kFar}}}}) {}
 
   /// class     what it is                                              a fault that it is there for
   /// halves    every binary16 in turn, which must come back            denormals flushed, a NaN's payload kept

@@ -50,12 +50,12 @@ class Embedding final : public OpSuite<EmbeddingParams> {
       token = n_vocab - 1;
     if (c.inputs == "before") token = -1;
     if (c.inputs == "behind") token = n_vocab;
-    const ProductInputs made =
-        make_product_inputs(weights_for(c.inputs), format_, rows, width, c.seed);
+    const ProductInputs made = make_product_inputs(weights_for(c.inputs), format_, rows, width, c.seed);
 
     Expected<float> expected{std::vector<double>(width, 0.0), {}};
     if (token >= 0 && token < n_vocab) {
-      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token) - rows_left_out), expected.want);
+      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token) - rows_left_out),
+                                    expected.want);
     }
     params.table = holder.input(pack(tensor_type(format_), rows, width, made.a.blocks), rows_left_out);
     params.token = holder.input(std::vector<int>{token});
@@ -76,12 +76,9 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     if (reference::block_elements(format) == 1) {
       for (const int width : {1, 31, 33, 257, 1021}) sizes.edge.push_back({5, width});
     }
-    sizes.limits = {{{1, 65536}, {"patterns"}},
-                    {{65601, 32}, {kFar}},
-                    {{151936, 576}, {kFar}},
-                    {{256000, 2048}, {kFar}},
-                    {{(1 << 20) + 5, 32}, {kFar}},
-                    {{(1 << 23) + 3, 1056}, {kFar}}};
+    sizes.limits = {{{1, 65536}, {"patterns"}},    {{65601, 32}, {kFar}},
+                    {{151936, 576}, {kFar}},       {{256000, 2048}, {kFar}},
+                    {{(1 << 20) + 5, 32}, {kFar}}, {{(1 << 23) + 3, 1056}, {kFar}}};
     sizes.bench = {{49152, 576}, {32000, 2048}};
     return sizes;
   }

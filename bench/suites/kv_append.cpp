@@ -93,7 +93,8 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   static float special(Random& random) {
     switch (random.below(4)) {
       case 0: {  // about where halves end, and the middle to what would come next
-        static constexpr float kEnd[] = {65504, 65519.996f, 65520, 65536, 1e30f, 0x1p-24f, 0x1p-25f, 0x1.8p-24f};
+        static constexpr float kEnd[] = {65504, 65519.996f, 65520,    65536,
+                                         1e30f, 0x1p-24f,   0x1p-25f, 0x1.8p-24f};
         return static_cast<float>(random.sign()) * kEnd[random.below(8)];
       }
       case 1: {  // the middle between a half and the next: a tie
@@ -117,9 +118,9 @@ class KvAppend final : public OpSuite<KvAppendParams> {
     std::vector<Expected<half>> expected;
     for (std::size_t i = 0; i < x.size(); i += window) {
       pieces.push_back({places[i], std::vector<half>(window, poison<half>())});
-      expected.push_back({{x.begin() + static_cast<std::ptrdiff_t>(i),
-                           x.begin() + static_cast<std::ptrdiff_t>(i + window)},
-                          {}});
+      expected.push_back(
+          {{x.begin() + static_cast<std::ptrdiff_t>(i), x.begin() + static_cast<std::ptrdiff_t>(i + window)},
+           {}});
     }
     return holder.sparse_outputs<half>(cache_size, std::move(pieces), std::move(expected));
   }

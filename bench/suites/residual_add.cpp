@@ -15,9 +15,8 @@ class ResidualAdd final : public OpSuite<ResidualAddParams> {
                  .model = {{576}, {2048}},
                  .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}},
                  .bench = {{1 << 12}, {1 << 24}},
-                 .limits = {{{3 * 65536 + 1}, {"random"}},
-                            {{(1 << 20) + 5}, {kFar}},
-                            {{(1 << 30) + 5}, {kFar}}}}) {}
+                 .limits = {
+                     {{3 * 65536 + 1}, {"random"}}, {{(1 << 20) + 5}, {kFar}}, {{(1 << 30) + 5}, {kFar}}}}) {}
 
   /// class       what it is                                       a fault that it is there for
   /// random      normal                                           a sum in half, a wrong sign

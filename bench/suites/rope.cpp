@@ -39,9 +39,7 @@ class Rope final : public OpSuite<RopeParams> {
   ///           rotated too
   /// far       a table with a hole before its last row        the position cut to 16 or 20 bits, position * pairs in
   ///           (op_suite.hpp)                                 32 bits
-  std::vector<std::string> inputs() const override {
-    return {"random", "decades", "large", "special", kFar};
-  }
+  std::vector<std::string> inputs() const override { return {"random", "decades", "large", "special", kFar}; }
 
  protected:
   RopeParams without_pointers(const Shape& shape) const override {
@@ -61,12 +59,11 @@ class Rope final : public OpSuite<RopeParams> {
     const int position = at(c.shape, "position");
     const auto n = static_cast<std::size_t>(params.n_heads) * static_cast<std::size_t>(params.head_dim);
     Random random(c.seed, 1);
-    const std::vector<float> x =
-        generate(n, [&]() -> float {
-          if (c.inputs == "large") return random.over_binades(100, 126);
-          if (c.inputs == "special") return special_float(random) * 0.25f;
-          return c.inputs == "decades" ? random.over_binades(-60, 60) : random.normal();
-        });
+    const std::vector<float> x = generate(n, [&]() -> float {
+      if (c.inputs == "large") return random.over_binades(100, 126);
+      if (c.inputs == "special") return special_float(random) * 0.25f;
+      return c.inputs == "decades" ? random.over_binades(-60, 60) : random.normal();
+    });
 
     reference::Matrix<double> y =
         Eigen::Map<const reference::Matrix<float>>(x.data(), params.n_heads, params.head_dim).cast<double>();
@@ -79,10 +76,10 @@ class Rope final : public OpSuite<RopeParams> {
       }
     }
     reference::rope<double>(pairs_, y, position, params.n_rotated, kBase);
-    Expected<float> expected{{y.data(), y.data() + y.size()},
-                             {bound.data(), bound.data() + bound.size()}};
+    Expected<float> expected{{y.data(), y.data() + y.size()}, {bound.data(), bound.data() + bound.size()}};
     if (c.inputs == "special") {
-      for (std::size_t i = 0; i < n; ++i) expected.bound[i] = bound_if_finite(expected.want[i], expected.bound[i]);
+      for (std::size_t i = 0; i < n; ++i)
+        expected.bound[i] = bound_if_finite(expected.want[i], expected.bound[i]);
     }
 
     // Only this position's row is filled; reading any other gives NaN.

@@ -17,9 +17,8 @@ class Swiglu final : public OpSuite<SwigluParams> {
                  .model = {{1536}, {5632}},
                  .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}, {65536}},
                  .bench = {{1 << 14}, {1 << 24}},
-                 .limits = {{{3 * 65536 + 1}, {"random"}},
-                            {{(1 << 20) + 5}, {kFar}},
-                            {{(1 << 30) + 5}, {kFar}}}}) {}
+                 .limits = {
+                     {{3 * 65536 + 1}, {"random"}}, {{(1 << 20) + 5}, {kFar}}, {{(1 << 30) + 5}, {kFar}}}}) {}
 
   /// class        what it is                                          a fault that it is there for
   /// random       normal                                              another activation, a sigmoid in half

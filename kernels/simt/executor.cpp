@@ -102,10 +102,9 @@ Block* Worker::start_block() {
   const unsigned total = launch.grid_x * launch.grid_y - launch.first_block;
   const unsigned turn = progress->next_block.fetch_add(1, std::memory_order_relaxed);
   if (turn >= total) return nullptr;
-  const unsigned number =
-      launch.first_block + (!progress->block_order.empty()          ? progress->block_order[turn]
-                            : order.kind == Order::Kind::descending ? total - 1 - turn
-                                                                    : turn);
+  const unsigned number = launch.first_block + (!progress->block_order.empty() ? progress->block_order[turn]
+                                                : order.kind == Order::Kind::descending ? total - 1 - turn
+                                                                                        : turn);
   if (free_blocks_.empty()) {
     blocks_.push_back(std::make_unique<Block>());
     Block& fresh = *blocks_.back();

@@ -145,8 +145,8 @@ class SimtDevice final : public Device {
       // As much lies before it: where an index that became negative leads.
       if (bytes >= std::size_t{1} << 45) throw refuse("more than the address space");
       const std::size_t half = (bytes + kSparseUnit - 1) / kSparseUnit * kSparseUnit;
-      void* const whole = mmap(nullptr, 2 * half, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      void* const whole =
+          mmap(nullptr, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (whole == MAP_FAILED) throw refuse(std::strerror(errno));
       void* const memory = static_cast<std::byte*>(whole) + half;
       const std::lock_guard lock(sparse_mutex_);
@@ -284,7 +284,8 @@ class SimtStream final : public Stream {
     if (config.grid.x == 0 || config.grid.y == 0 || config.grid.y > 65535) {
       refuse("a grid of " + std::to_string(config.grid.x) + " x " + std::to_string(config.grid.y));
     }
-    if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y || (config.resident && config.unread_blocks > 0)) {
+    if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
+        (config.resident && config.unread_blocks > 0)) {
       refuse(std::to_string(config.unread_blocks) + " unread blocks of " + std::to_string(config.grid.x) +
              " x " + std::to_string(config.grid.y));
     }
