@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "bench/case_memory.hpp"
 #include "bench/gates.hpp"
 #include "bench/random.hpp"
 #include "bench/suite.hpp"
@@ -17,12 +18,10 @@
 /// What the suites of all ops share: an op's file says its shapes, its inputs and what must come out.
 namespace m40llm::bench {
 
-/// Of one dimension of a shape: strides, such as heads times head_dim, stay within an int.
+/// Of one dimension of a shape.
 inline constexpr int kLargestSize = 1 << 24;
 /// Of a dimension that is an op's only one and so meets no other in a product.
 inline constexpr int kLargestCount = (1 << 30) + (1 << 24);
-/// Elements behind each output that no kernel may touch.
-inline constexpr std::size_t kGuard = 64;
 /// Inputs as by default, of which only the end is there (the last rows, heads or elements; for caches and tables
 /// the last position): the rest is a hole of sparse memory, and what would be made of it is not judged. So an
 /// index past 2^31 or 2^32 costs as little as a small one. A case without room for a hole has none.
@@ -261,6 +260,12 @@ struct Limit {
   std::vector<std::string> inputs;
 };
 
+/// A product of sizes that a parameter, a kernel or a launch holds in an int.
+struct IntProduct {
+  const char* name;  ///< "n_heads x head_dim"
+  std::uint64_t value;
+};
+
 /// The sizes of each sweep's shapes, in the order of the dimensions.
 struct Sizes {
   std::vector<std::vector<int>> smoke, model, edge, bench;
@@ -337,8 +342,22 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
     }
   }
+  CaseMemory memory(const Shape& shape) const final {
+    check(shape);
+    CaseMemory memory;
+    for (const TensorMemory& tensor : tensors(shape)) {
+      if (tensor.on_device != 0) memory.on_device.add(tensor.name, tensor.on_device);
+      memory.on_host.add(tensor.name + " on the host", tensor.on_host);
+    }
+    return memory;
+  }
   std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
     check(c);
+    if (c.inputs != kFar) {  // of which little is there
+      const CaseMemory needed = memory(c.shape);
+      const std::string missing = missing_memory(device, needed.on_device, needed.on_host);
+      if (!missing.empty()) throw OutOfMemory("not enough memory for the case: " + missing);
+    }
     const Variant<Params>& variant = op_->variant(c.variant);
     Holder holder(device);
     Params params = without_pointers(c.shape);
@@ -352,6 +371,11 @@ class OpSuite : public Suite {
   /// Makes inputs and expected outputs of a case and sets the pointers in params, whose sizes are set. chain:
   /// the variant's d.
   virtual void fill(Params& params, const Case& c, int chain, Holder& holder) const = 0;
+  /// All tensors of fill(), by the same sizes.
+  virtual std::vector<TensorMemory> tensors(const Shape& shape) const = 0;
+  /// The products, in 64 bits, that do not fit an int for every shape whose sizes do. What kernels compute in
+  /// 64 bits is not among them.
+  virtual std::vector<IntProduct> int_products(const Shape& shape) const = 0;
   /// The op's model, for ops whose model sees the whole shape in their parameters.
   virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
   /// False for inputs that show at small shapes all that they can: the sweeps leave them out at this one.
@@ -377,8 +401,16 @@ class OpSuite : public Suite {
       }
     }
     check_together(shape);
+    for (const IntProduct& product : int_products(shape)) {
+      if (product.value > kLargestInt) {
+        throw UsageError("op '" + op() + "': " + product.name + " is " + std::to_string(product.value) +
+                         " in '" + to_string(shape) + "'; at most " + std::to_string(kLargestInt) +
+                         " is possible");
+      }
+    }
   }
 
+  static constexpr std::uint64_t kLargestInt = std::numeric_limits<int>::max();
   const Op<Params>* op_;
   std::string dtype_;
   std::vector<Dimension> dimensions_;
@@ -407,6 +439,11 @@ inline float special_float(Random& random) {
 
 /// The value as a float is stored: infinite from the middle between the largest float and 2^128 on.
 inline double as_float(double value) { return static_cast<double>(static_cast<float>(value)); }
+
+/// A size of a shape, for products in 64 bits.
+inline std::uint64_t size_at(const Shape& shape, std::string_view name) {
+  return static_cast<std::uint64_t>(at(shape, name));
+}
 
 /// n numbers made by `make`, in order.
 template <class Make>

@@ -256,6 +256,9 @@ int run(const std::vector<std::string>& command) {
       }
     } catch (const Unavailable& why) {
       why_unavailable = why.what();
+    } catch (const OutOfMemory& refusal) {
+      failure = refusal.what();
+      add_fault(entry, failure);
     } catch (const std::bad_alloc&) {
       failure = "not enough memory on this machine for a case of this shape";
       add_fault(entry, failure);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/device/device.hpp"
+#include "engine/device/memory.hpp"
 #include "engine/ops/variant.hpp"
 
 /// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench,
@@ -65,6 +66,11 @@ class Trial {
   virtual Work work() const = 0;
 };
 
+/// What a case holds at most, by tensor.
+struct CaseMemory {
+  MemoryNeed on_device, on_host;
+};
+
 /// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes, extremes and
 /// sizes past every power of two that an index might be cut to, `bench` large enough to time, `smoke` one tiny case for sanitizers and the checker.
 enum class Sweep { smoke, model, edge, bench };
@@ -92,7 +98,10 @@ class Suite {
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
   /// op or the variant.
   virtual void check(const Case& c) const = 0;
-  /// Throws UsageError as check() does, Unavailable if the case needs more than the device has.
+  /// Throws UsageError as check() does. All of the shape, as if no inputs left out a part.
+  virtual CaseMemory memory(const Shape& shape) const = 0;
+  /// Throws UsageError as check() does; OutOfMemory, before anything is made, if there is not enough;
+  /// Unavailable if inputs that leave out a part find no sparse memory.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
 };
 

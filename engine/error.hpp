@@ -17,4 +17,10 @@ class UsageError : public Error {
   using Error::Error;
 };
 
+/// Memory that something needs and that there is not, found before it was taken where that can be known.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace m40llm

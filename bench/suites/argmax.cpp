@@ -31,6 +31,12 @@ class Argmax final : public OpSuite<ArgmaxParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n");
+    return {input_memory<float>("x", n), output_memory<int>("index", 1), reference_memory(n)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(ArgmaxParams& params, const Case& c, int, Holder& holder) const override {
     constexpr float nan = std::numeric_limits<float>::quiet_NaN();
     constexpr float infinity = std::numeric_limits<float>::infinity();

@@ -91,6 +91,30 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     return work;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t head_dim = size_at(shape, "head_dim");
+    const std::uint64_t q = size_at(shape, "n_heads") * head_dim;
+    const std::uint64_t cache = (size_at(shape, "context") + kRoom) * size_at(shape, "n_kv_heads") * head_dim;
+    TensorMemory k = input_memory<half>("k_cache", cache);
+    TensorMemory v = input_memory<half>("v_cache", cache);
+    k.on_host *= 2;  // as made, and with the cache's strides
+    v.on_host *= 2;
+    // One head's K and V, as they are gathered in growing vectors, and as matrices.
+    return {input_memory<float>("q", q),
+            k,
+            v,
+            input_memory<int>("position", 1),
+            output_memory<float>("y", q),
+            reference_memory(6 * size_at(shape, "context") * head_dim)};
+  }
+  std::vector<IntProduct> int_products(const Shape& shape) const override {
+    const std::uint64_t head_dim = size_at(shape, "head_dim");
+    return {{"n_heads x head_dim", size_at(shape, "n_heads") * head_dim},
+            {"n_kv_heads x head_dim", size_at(shape, "n_kv_heads") * head_dim},
+            {"head_major x positions x head_dim",
+             size_at(shape, "head_major") * (size_at(shape, "context") + kRoom) * head_dim}};
+  }
+
   void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
     const int context = at(c.shape, "context");
     params.position = holder.input(std::vector<int>{context - 1});
@@ -156,7 +180,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   }
 
   /// Positions the cache has room for: some behind the context, which are filled with NaN.
-  static int capacity(const Shape& shape) { return at(shape, "context") + 3; }
+  static constexpr int kRoom = 3;
+  static int capacity(const Shape& shape) { return at(shape, "context") + kRoom; }
 
   static std::size_t cache_size(const Shape& shape) {
     return static_cast<std::size_t>(capacity(shape)) * static_cast<std::size_t>(at(shape, "n_kv_heads")) *

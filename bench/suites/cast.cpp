@@ -36,6 +36,12 @@ class Cast final : public OpSuite<CastParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n");
+    return {input_memory<float>("x", n), output_memory<half>("y", n)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(CastParams& params, const Case& c, int, Holder& holder) const override {
     Random random(c.seed, 1);
     unsigned i = 0;

@@ -39,6 +39,13 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t width = size_at(shape, "width");
+    return {input_memory("table", tensor_type(format_), size_at(shape, "n_vocab"), width),
+            input_memory<int>("token", 1), output_memory<float>("y", width)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(EmbeddingParams& params, const Case& c, int, Holder& holder) const override {
     const int n_vocab = params.table.rows;
     const std::size_t rows_left_out = hole(c, static_cast<std::size_t>(n_vocab), 2);

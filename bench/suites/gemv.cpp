@@ -49,6 +49,14 @@ class Gemv final : public OpSuite<GemvParams> {
     return !of_single_weights || at(shape, "rows") < 1000;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t rows = size_at(shape, "rows");
+    const std::uint64_t cols = size_at(shape, "cols");
+    return {input_memory("a", tensor_type(format_), rows, cols),
+            input_memory<float>("x", (cols + 31) / 32 * 32), output_memory<float>("y", rows)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(GemvParams& params, const Case& c, int chain, Holder& holder) const override {
     const std::size_t rows_left_out = hole(c, static_cast<std::size_t>(params.a.rows), 17);
     const auto rows = static_cast<std::size_t>(params.a.rows) - rows_left_out;

@@ -57,6 +57,19 @@ class KvAppend final : public OpSuite<KvAppendParams> {
     }
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n_kv_heads") * size_at(shape, "head_dim");
+    const std::uint64_t cache = n * size_at(shape, "n_positions");
+    return {input_memory<float>("k", n), input_memory<float>("v", n), input_memory<int>("position", 1),
+            output_memory<half>("k_cache", n, cache), output_memory<half>("v_cache", n, cache)};
+  }
+  std::vector<IntProduct> int_products(const Shape& shape) const override {
+    const std::uint64_t head_dim = size_at(shape, "head_dim");
+    return {{"n_kv_heads x head_dim", size_at(shape, "n_kv_heads") * head_dim},
+            {"head_major x n_positions x head_dim",
+             size_at(shape, "head_major") * size_at(shape, "n_positions") * head_dim}};
+  }
+
   void fill(KvAppendParams& params, const Case& c, int, Holder& holder) const override {
     const int position = at(c.shape, "position");
     const auto n = static_cast<std::size_t>(params.n_kv_heads) * static_cast<std::size_t>(params.head_dim);

@@ -35,6 +35,12 @@ class ResidualAdd final : public OpSuite<ResidualAddParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n");
+    return {input_memory<float>("y", n), output_memory<float>("x", n), reference_memory(n)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(ResidualAddParams& params, const Case& c, int, Holder& holder) const override {
     const std::size_t left_out = hole(c, static_cast<std::size_t>(params.n), kKept);
     const auto n = static_cast<std::size_t>(params.n) - left_out;

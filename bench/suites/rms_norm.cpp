@@ -51,6 +51,14 @@ class RmsNorm final : public OpSuite<RmsNormParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t width = size_at(shape, "width");
+    const std::uint64_t n = size_at(shape, "n_rows") * width;
+    return {input_memory<float>("x", n), input_memory<float>("weight", width), output_memory<float>("y", n),
+            reference_memory(3 * width)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(RmsNormParams& params, const Case& c, int chain, Holder& holder) const override {
     const auto width = static_cast<std::size_t>(params.width);
     const std::size_t rows_left_out = hole(c, static_cast<std::size_t>(params.n_rows), 3);

@@ -55,6 +55,16 @@ class Rope final : public OpSuite<RopeParams> {
     }
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n_heads") * size_at(shape, "head_dim");
+    const std::uint64_t pairs = size_at(shape, "n_rotated") / 2;
+    return {input_memory<float2>("table", (size_at(shape, "position") + 1) * pairs),
+            input_memory<int>("position", 1), output_memory<float>("x", n), reference_memory(2 * n)};
+  }
+  std::vector<IntProduct> int_products(const Shape& shape) const override {
+    return {{"n_heads x head_dim", size_at(shape, "n_heads") * size_at(shape, "head_dim")}};
+  }
+
   void fill(RopeParams& params, const Case& c, int, Holder& holder) const override {
     const int position = at(c.shape, "position");
     const auto n = static_cast<std::size_t>(params.n_heads) * static_cast<std::size_t>(params.head_dim);

@@ -40,6 +40,13 @@ class Swiglu final : public OpSuite<SwigluParams> {
     return params;
   }
 
+  std::vector<TensorMemory> tensors(const Shape& shape) const override {
+    const std::uint64_t n = size_at(shape, "n");
+    return {input_memory<float>("gate", n), input_memory<float>("up", n), output_memory<float>("y", n),
+            reference_memory(3 * n)};
+  }
+  std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
+
   void fill(SwigluParams& params, const Case& c, int, Holder& holder) const override {
     static constexpr std::array kSpecial{100.0f, -100.0f, 0.0f,    -0.0f,  88.0f,   -88.0f, 89.0f,
                                          -89.0f, 104.0f,  -104.0f, 1e-40f, -1e-40f, 1e-45f, -1e-45f,

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/device/launch.hpp"
+#include "engine/error.hpp"
 
 /// Devices, streams, events and memory, alike for a CUDA GPU and for the SIMT device (the CPU running the
 /// same kernels).
@@ -23,9 +25,9 @@ struct DeviceInfo {
   std::string arch;  ///< "sm_90"; "simt"
   std::string
       image;  ///< the arch of the kernels it runs: "sm_52", "compute_52", "sm_90"; "host" or "host-checked"
-  std::string driver;  ///< CUDA driver version, "13.0 (580.159.04)"
-  int n_sms = 0;       ///< streaming multiprocessors; on SIMT, worker threads
-  std::size_t memory_bytes = 0;
+  std::string driver;            ///< CUDA driver version, "13.0 (580.159.04)"
+  int n_sms = 0;                 ///< streaming multiprocessors; on SIMT, worker threads
+  std::size_t memory_bytes = 0;  ///< on SIMT, what it may take of the host's
   std::size_t l2_bytes = 0;
   double bandwidth_bytes_per_s = 0;  ///< memory's peak by the driver's clock and bus width (modelled)
   bool ecc = false;
@@ -90,8 +92,8 @@ class Device {
   virtual std::unique_ptr<Event> create_event() = 0;
 
   /// Device memory, 256-byte aligned, contents undefined. `owner` says who holds it ("weights", "kv_cache").
-  /// Throws Error naming owner, bytes and what the device has left when there is not enough. Prefer
-  /// Buffer<T>.
+  /// Throws OutOfMemory naming owner, bytes, what the device has left and who holds the rest when there is not
+  /// enough. Prefer Buffer<T>.
   void* allocate(std::size_t bytes, const std::string& owner);
   /// Likewise, for memory of which little will be touched. The SIMT device takes memory only for the pages
   /// that are (the others read as zeros), does not count it in holdings(), and maps as much again before the
@@ -99,6 +101,8 @@ class Device {
   /// checked build has none. A GPU takes all of it.
   void* allocate_sparse(std::size_t bytes, const std::string& owner);
   void release(void* pointer) noexcept;
+  /// Bytes that can be allocated now; on the SIMT device, of the host's memory. The largest number: not known.
+  virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
 
   /// Host memory that copies run fast from and to. Prefer PinnedBuffer<T>.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
@@ -114,6 +118,9 @@ class Device {
     return allocate_raw(bytes, owner);
   }
   virtual void release_raw(void* pointer) noexcept = 0;
+  /// What allocate_raw throws when there is not enough.
+  OutOfMemory out_of_memory(std::size_t bytes, const std::string& owner) const;
+  std::size_t held_bytes() const;
   void count_launch();
   void count_copy();
   void count_synchronization();
@@ -125,6 +132,7 @@ class Device {
   };
   mutable std::mutex mutex_;
   std::map<void*, Holding> holdings_;
+  std::size_t held_bytes_ = 0;
   DeviceCounters counters_;
 };
 

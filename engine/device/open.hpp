@@ -18,7 +18,8 @@ struct DeviceOptions {
   bool require_sm52 = false;    ///< refuse anything but a GPU of sm_52; also set by M40LLM_REQUIRE_SM52=1
   std::uint64_t simt_seed = 0;  ///< of SimtOrder::random
   SimtOrder simt_order = SimtOrder::ascending;
-  unsigned simt_workers = 0;  ///< 0: one a core
+  unsigned simt_workers = 0;     ///< 0: one a core
+  std::size_t memory_bytes = 0;  ///< that the SIMT device may hold; 0: what the host has
 };
 
 /// Throws UsageError unless `device` is a name that --device takes: "auto", "cuda", "cuda:N", "simt". Opens

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include "engine/device/buffer.hpp"
 #include "engine/model/hparams.hpp"
 #include "kernels/types.h"
@@ -16,6 +18,12 @@ class KvCache {
         layer_stride_(static_cast<std::size_t>(n_positions) * static_cast<std::size_t>(position_stride_)),
         k_(device, layer_stride_ * static_cast<std::size_t>(h.n_layers), "kv_cache"),
         v_(device, layer_stride_ * static_cast<std::size_t>(h.n_layers), "kv_cache") {}
+
+  /// What the cache of a model will hold.
+  static std::uint64_t bytes(const Hparams& h, int n_positions) {
+    return 2 * sizeof(half) * static_cast<std::uint64_t>(n_positions) *
+           static_cast<std::uint64_t>(h.n_layers) * static_cast<std::uint64_t>(h.n_kv_heads * h.head_dim);
+  }
 
   int n_positions() const { return n_positions_; }
   half* k(int layer) const { return k_.data() + layer_stride_ * static_cast<std::size_t>(layer); }

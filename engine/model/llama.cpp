@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/error.hpp"
+#include "engine/model/memory.hpp"
 #include "engine/model/rope_table.hpp"
 
 namespace m40llm {
@@ -68,12 +69,15 @@ Buffer<float2> rope_rows(Device& device, Stream& stream, const Hparams& h, int n
   return buffer;
 }
 
-int checked_positions(const Hparams& h, int n_positions) {
+/// Checked before anything is allocated.
+Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_positions) {
+  const Hparams h = read_hparams(file);
   if (n_positions < 1 || n_positions > h.n_context) {
     throw Error(std::to_string(n_positions) + " positions; the model's context has 1 to " +
                 std::to_string(h.n_context));
   }
-  return n_positions;
+  require_memory(device, file, h, n_positions);
+  return h;
 }
 
 }  // namespace
@@ -95,10 +99,10 @@ Llama::Layer Llama::load_layer(Device& device, Stream& stream, const gguf::File&
 }
 
 Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
-    : hparams_(read_hparams(file)),
+    : hparams_(fitting_hparams(device, file, n_positions)),
       embedding_(device, stream, file.tensor("token_embd.weight")),
       output_norm_(vector(device, stream, file.tensor("output_norm.weight"))),
-      rope_table_(rope_rows(device, stream, hparams_, checked_positions(hparams_, n_positions))),
+      rope_table_(rope_rows(device, stream, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
       token_and_position_(device, 2, "activations"),
       hidden_(activation(device, stream, hparams_.width)),

@@ -87,6 +87,11 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
   return packed;
 }
 
+std::uint64_t packed_bytes(gguf::TensorType type, std::uint64_t rows, std::uint64_t cols) {
+  const std::uint64_t stride = (cols + kStrideUnit - 1) / kStrideUnit * kStrideUnit;
+  return rows * stride / gguf::block_elements(type) * gguf::block_bytes(type);
+}
+
 DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& packed,
                            const std::string& owner)
     : values_(device, packed.values.size(), owner),

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ struct PackedMatrix {
 /// are no multiple of the type's block, and on a length of blocks that does not fit.
 PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
                   std::span<const std::byte> blocks);
+
+/// Bytes of values and scales of such a matrix, of a type that pack() takes.
+std::uint64_t packed_bytes(gguf::TensorType type, std::uint64_t rows, std::uint64_t cols);
 
 /// A packed matrix in a device's memory.
 class DeviceMatrix {

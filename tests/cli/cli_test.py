@@ -275,6 +275,31 @@ class Parity(CliTest):
         self.assertEqual([record["passed"] for record in records], [False, True])
         self.assertEqual([end["passed"], end["failed"], end["exit_code"]], [1, 1, 1])
 
+    def test_a_case_beyond_the_budget_is_refused_with_figures(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+
+        path = self.folder / "x.jsonl"
+        begin = time.monotonic()
+        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/warp rows=65536,cols=65536 R seed=1", "--case", self.LINE,
+                     "--json", path, preexec_fn=limit)
+        self.assertLess(time.monotonic() - begin, 20)  # to fill 17 GB takes longer
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertRegex(result.stdout, r"not enough memory for the case: 51\.5 GB: a on the host 34\.4 GB, a 17\.2 GB, .* are needed; "
+                                        r"SIMT device .* has \d+\.\d GB free")
+        records, end = self.read_run(path)
+        self.assertEqual([record["passed"] for record in records], [False, True])
+        self.assertIn("51.5 GB", records[0]["fault"])
+
+    def test_products_beyond_an_int_are_refused_by_name(self):
+        for line, part in {
+            "attention_decode/tile n_heads=16777216,n_kv_heads=16777216,head_dim=128,context=1,head_major=0 c seed=1":
+                "n_heads x head_dim is 2147483648",
+            "kv_append/element n_kv_heads=16777216,head_dim=16777216,position=0,n_positions=1,head_major=0 random seed=1":
+                "n_kv_heads x head_dim is 281474976710656",
+        }.items():
+            self.assert_error(run("m40llm-parity", *SIMT, "--case", line), 2, part, "at most 2147483647")
+
     def test_a_listed_case_runs_alone(self):
         listed = self.assert_ok(run("m40llm-parity", "--list", "--sweep", "smoke")).stdout.splitlines()
         self.assertGreater(len(listed), 50)

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/device/cuda/nvml.hpp"
+#include "engine/device/memory.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm::cuda {
@@ -283,16 +284,18 @@ void* CudaDevice::allocate_raw(std::size_t bytes, const std::string& owner) {
   enter();
   Address pointer = 0;
   const Result result = driver_.memory_allocate.status(&pointer, bytes);
-  if (result == kOutOfMemory) {
-    std::size_t free = 0;
-    std::size_t total = 0;
-    driver_.memory_info(&free, &total);
-    throw Error("out of device memory: " + owner + " needs " + std::to_string(bytes) + " bytes, " +
-                info_.name + " has " + std::to_string(free) + " of " + std::to_string(total) + " free");
-  }
+  if (result == kOutOfMemory) throw out_of_memory(bytes, owner);
   if (result != kSuccess)
     throw DriverFault("cuMemAlloc of " + std::to_string(bytes) + " bytes for " + owner, result);
   return reinterpret_cast<void*>(pointer);
+}
+
+std::size_t CudaDevice::free_bytes() const {
+  enter();
+  std::size_t free = 0;
+  std::size_t total = 0;
+  driver_.memory_info(&free, &total);
+  return free;
 }
 
 void CudaDevice::release_raw(void* pointer) noexcept {
@@ -304,8 +307,7 @@ void* CudaDevice::allocate_pinned(std::size_t bytes) {
   enter();
   void* pointer = nullptr;
   const Result result = driver_.host_allocate.status(&pointer, std::max<std::size_t>(bytes, 1), 0);
-  if (result == kOutOfMemory)
-    throw Error("out of memory: the host cannot pin " + std::to_string(bytes) + " bytes");
+  if (result == kOutOfMemory) throw OutOfMemory("not enough memory: the host cannot pin " + in_bytes(bytes));
   if (result != kSuccess) throw DriverFault("cuMemHostAlloc of " + std::to_string(bytes) + " bytes", result);
   return pointer;
 }

@@ -50,6 +50,7 @@ class CudaDevice final : public Device {
   std::unique_ptr<Event> create_event() override;
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* pointer) noexcept override;
+  std::size_t free_bytes() const override;
 
   /// "0000:1b:00.0": how NVML names the GPU.
   const std::string& pci_bus_id() const { return pci_bus_id_; }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <thread>
 
+#include "engine/device/memory.hpp"
 #include "kernels/simt/checker.hpp"
 #include "kernels/simt/executor.hpp"
 
@@ -25,6 +26,10 @@ constexpr unsigned kBlocksPerSm = 32;
 constexpr unsigned kSharedPerSm = 96 * 1024;
 constexpr std::size_t kCopiedAtCall = 64 * 1024;
 constexpr std::size_t kSparseUnit = 4096;
+// The checked build keeps a cell of 16 bytes for every 4 (kernels/simt/shadow.hpp).
+constexpr std::size_t kHostBytesPerByte = simt::kChecked ? 5 : 1;
+// From this size on an allocation first asks the system what is left: that takes 0.1 ms.
+constexpr std::size_t kAlwaysAsked = 1 << 20;
 
 std::mutex substitutes_mutex;
 std::map<std::string, void (*)()> substitutes;
@@ -100,29 +105,40 @@ simt::Order order_of(const DeviceOptions& options) {
 class SimtDevice final : public Device {
  public:
   SimtDevice(const DeviceOptions& options, unsigned n_workers)
-      : order_(order_of(options)), n_workers_(n_workers) {
+      : order_(order_of(options)),
+        n_workers_(n_workers),
+        budget_bytes_(options.memory_bytes != 0 ? options.memory_bytes
+                                                : free_host_memory() / kHostBytesPerByte) {
     info_.kind = DeviceKind::simt;
     info_.name = "SIMT device on " + cpu_name();
     info_.arch = "simt";
     info_.image = simt::kChecked ? "host-checked" : "host";
     info_.n_sms = static_cast<int>(n_workers);
+    info_.memory_bytes = budget_bytes_;
   }
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override;
   std::unique_ptr<Event> create_event() override { return std::make_unique<SimtEvent>(); }
   void* allocate_pinned(std::size_t bytes) override {
     void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (memory == nullptr) throw Error("no host memory for " + std::to_string(bytes) + " pinned bytes");
+    if (memory == nullptr) throw OutOfMemory("no host memory for " + std::to_string(bytes) + " pinned bytes");
     return memory;
   }
   void release_pinned(void* pointer) noexcept override { std::free(pointer); }
+  std::size_t free_bytes() const override {
+    return std::min<std::size_t>(left_of_budget(), free_host_memory() / kHostBytesPerByte);
+  }
 
   using Device::count_copy;
   using Device::count_launch;
   using Device::count_synchronization;
 
  private:
+  std::size_t left_of_budget() const { return budget_bytes_ - std::min(budget_bytes_, held_bytes()); }
+
   void* allocate_raw(std::size_t bytes, const std::string& owner) override {
+    // All of it is committed at once, by what it is filled with: too much, and the system ends the process.
+    if (bytes > (bytes < kAlwaysAsked ? left_of_budget() : free_bytes())) throw out_of_memory(bytes, owner);
     void* memory = nullptr;
     if constexpr (simt::kChecked) {
       memory = simt::checker::allocate(bytes, owner);
@@ -130,8 +146,7 @@ class SimtDevice final : public Device {
       if (bytes < (std::size_t{1} << 46)) memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
       if (memory != nullptr) std::memset(memory, 0xff, bytes);  // NaN: what nobody wrote shows
     }
-    if (memory == nullptr)
-      throw Error("SIMT device: no memory for " + std::to_string(bytes) + " bytes of '" + owner + "'");
+    if (memory == nullptr) throw out_of_memory(bytes, owner);
     return memory;
   }
   void* allocate_sparse_raw(std::size_t bytes, const std::string& owner) override {
@@ -174,6 +189,7 @@ class SimtDevice final : public Device {
   unsigned n_workers_;
   std::mutex sparse_mutex_;
   std::map<void*, std::size_t> sparse_;  // to the bytes mapped on each side of the address
+  std::size_t budget_bytes_;
 };
 
 /// A queue with a thread of its own, which is the first of its executor's workers.

@@ -1,0 +1,50 @@
+#include "engine/model/memory.hpp"
+
+#include <algorithm>
+
+#include "engine/error.hpp"
+#include "engine/kv_cache/kv_cache.hpp"
+#include "engine/model/pack.hpp"
+
+namespace m40llm {
+
+ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions) {
+  ModelMemory memory;
+  std::uint64_t largest = 0;  // matrices are repacked one by one
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    const bool matrix = tensor.shape.size() == 2;
+    const std::uint64_t bytes =
+        matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.data.size();
+    memory.on_device.add("weights", bytes);
+    if (matrix) largest = std::max(largest, bytes);
+  }
+  const std::uint64_t rope_table =
+      static_cast<std::uint64_t>(n_positions) * static_cast<std::uint64_t>(h.n_rotated / 2) * sizeof(float2);
+  memory.on_device.add("rope_table", rope_table);
+  memory.on_device.add("kv_cache", KvCache::bytes(h, n_positions));
+  const auto floats = [](int n) { return static_cast<std::uint64_t>((n + 31) / 32 * 32) * sizeof(float); };
+  memory.on_device.add("activations", 3 * floats(h.width) + 2 * floats(h.n_heads * h.head_dim) +
+                                          2 * floats(h.n_kv_heads * h.head_dim) + 3 * floats(h.n_ffn) +
+                                          static_cast<std::uint64_t>(h.n_vocab) * sizeof(float) +
+                                          3 * sizeof(int));
+  memory.on_host.add("loading", std::max(largest, rope_table));
+  return memory;
+}
+
+void require_memory(const Device& device, const gguf::File& file, const Hparams& h, int n_positions) {
+  const auto missing = [&](int positions) {
+    const ModelMemory memory = memory_of(file, h, positions);
+    return missing_memory(device, memory.on_device, memory.on_host);
+  };
+  const std::string why = missing(n_positions);
+  if (why.empty()) return;
+  int fits = 0;  // of what is needed, more positions need more
+  for (int step = 1 << 22; step > 0; step /= 2) {
+    if (fits + step < n_positions && missing(fits + step).empty()) fits += step;
+  }
+  throw OutOfMemory(file.path().string() + ": not enough memory for a context of " +
+                    std::to_string(n_positions) + ": " + why +
+                    (fits > 0 ? "; a context of " + std::to_string(fits) + " would fit" : ""));
+}
+
+}  // namespace m40llm
