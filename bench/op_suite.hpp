@@ -134,8 +134,8 @@ class Holder {
   /// Poisoned, as long as what is expected, with a guard behind it and a hole of so many elements before it.
   template <class T>
   T* output(Expected<T> expected, std::size_t hole = 0) {
-    const std::vector<T> before(expected.want.size(), poison<T>());
-    return in_place(before, std::move(expected), hole);
+    std::vector<T> before(expected.want.size(), poison<T>());
+    return in_place(std::move(before), std::move(expected), hole);
   }
   /// Holds x before each launch, with a guard behind it and a hole before it; x.size() == expected.want.size().
   template <class T>

@@ -98,6 +98,7 @@ class Rope final : public OpSuite<RopeParams> {
     const std::size_t before = static_cast<std::size_t>(position) * n_pairs;
     const std::size_t left_out = c.inputs == kFar ? before : 0;
     std::vector<float2> table(before - left_out, {poison<float>(), poison<float>()});
+    table.reserve(table.size() + n_pairs);
     const std::vector<float2> row = angles.row(position);
     table.insert(table.end(), row.begin(), row.end());
 
