@@ -110,7 +110,7 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
 
 double bound_if_finite(double want, double bound) { return std::isfinite(want) ? bound : 0; }
 
-double rms_norm_bound(double y, int chain) { return (chain / 2.0 + 8) * kUnitRoundoff * std::fabs(y); }
+double rms_norm_bound(double y, int chain) { return (chain / 2.0 + 5) * kUnitRoundoff * std::fabs(y); }
 
 double swiglu_bound(double y, double up) {
   return 8 * kUnitRoundoff * std::fabs(y) + 0x1p-126 * (1 + std::fabs(up));

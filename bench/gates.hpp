@@ -54,7 +54,8 @@ struct AttentionExpected {
 AttentionExpected attention_expected(std::span<const float> q, std::span<const double> k,
                                      std::span<const double> v, float scale, int chain);
 
-/// RMSNorm: (d / 2 + 8) u |y|, for |x| < 1.8e19.
+/// RMSNorm: (d / 2 + 5) u |y|, for |x| < 1.8e19: an error of the sum of squares counts half behind the root; for the
+/// six roundings of d behind the sum that leaves 8 u.
 double rms_norm_bound(double y, int chain);
 /// SwiGLU: 8 u |y| + 2^-126 (1 + |up|).
 double swiglu_bound(double y, double up);

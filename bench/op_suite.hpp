@@ -311,6 +311,10 @@ class OpSuite : public Suite {
     check(shape);
     return op_->variant(variant).config(without_pointers(shape));
   }
+  int chain(std::string_view variant, const Shape& shape) const final {
+    check(shape);
+    return op_->variant(variant).chain(without_pointers(shape), positions(shape));
+  }
   std::vector<Shape> shapes(Sweep sweep) const final {
     std::vector<Shape> shapes;
     for (const std::vector<int>& values : sizes_.of(sweep)) {
@@ -361,7 +365,7 @@ class OpSuite : public Suite {
     const Variant<Params>& variant = op_->variant(c.variant);
     Holder holder(device);
     Params params = without_pointers(c.shape);
-    fill(params, c, variant.chain(params), holder);
+    fill(params, c, chain(c.variant, c.shape), holder);
     return std::make_unique<OpTrial<Params>>(variant, params, work_of(params, c.shape), holder);
   }
 
@@ -380,6 +384,8 @@ class OpSuite : public Suite {
   virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
   /// False for inputs that show at small shapes all that they can: the sweeps leave them out at this one.
   virtual bool tells_more_at(const Shape&, std::string_view /*inputs*/) const { return true; }
+  /// Of the sequence, for ops that sum over them.
+  virtual int positions(const Shape&) const { return 1; }
   /// Throws UsageError if the sizes, each good by itself, do not go together.
   virtual void check_together(const Shape&) const {}
 

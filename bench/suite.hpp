@@ -95,6 +95,8 @@ class Suite {
   virtual std::vector<std::string> inputs_at(const Shape& shape) const = 0;
   virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
   virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
+  /// The longest chain of roundings that the variant declares for the shape.
+  virtual int chain(std::string_view variant, const Shape& shape) const = 0;
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
   /// op or the variant.
   virtual void check(const Case& c) const = 0;

@@ -114,16 +114,17 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
             {"head_major x positions x head_dim",
              size_at(shape, "head_major") * (size_at(shape, "context") + kRoom) * head_dim}};
   }
+  int positions(const Shape& shape) const override { return at(shape, "context"); }
 
   void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
     const int context = at(c.shape, "context");
     params.position = holder.input(std::vector<int>{context - 1});
     if (c.inputs == kFar) {
-      fill_last_kv_head(params, c, longest_chain(chain, context), holder);
+      fill_last_kv_head(params, c, chain, holder);
       return;
     }
     const Problem problem = make(c, params, context);
-    Expected<float> expected = expect(c, params, problem, longest_chain(chain, context));
+    Expected<float> expected = expect(c, params, problem, chain);
     params.q = holder.input(problem.q);
     params.k_cache = holder.input(in_cache(problem.k, params, c.shape));
     params.v_cache = holder.input(in_cache(problem.v, params, c.shape));
@@ -187,9 +188,6 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     return static_cast<std::size_t>(capacity(shape)) * static_cast<std::size_t>(at(shape, "n_kv_heads")) *
            static_cast<std::size_t>(at(shape, "head_dim"));
   }
-
-  /// D: the variant's own chain, and at most one rounding for each position.
-  static int longest_chain(int chain, int context) { return chain + context; }
 
   /// From (context, n_kv_heads, head_dim) to the cache's strides.
   static std::vector<half> in_cache(const std::vector<half>& x, const AttentionDecodeParams& p,

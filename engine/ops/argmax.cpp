@@ -10,7 +10,7 @@ constexpr Variant<ArgmaxParams> kVariants[] = {{"block",
                                                 [](const ArgmaxParams&) {
                                                   return LaunchConfig{{1}, 1024};
                                                 },
-                                                [](const ArgmaxParams&) { return 1; }}};
+                                                [](const ArgmaxParams&, int) { return 0; }}};
 }  // namespace
 
 const Op<ArgmaxParams> kArgmax{"argmax", "argmax", kVariants, [](const ArgmaxParams& p) {

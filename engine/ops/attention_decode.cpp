@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/ops/ops.hpp"
 #include "engine/ops/shapes.hpp"
 
@@ -14,10 +16,18 @@ template <unsigned threads>
 LaunchConfig block_a_head(const AttentionDecodeParams& p) {
   return {{static_cast<unsigned>(p.n_heads)}, threads};
 }
-// The length stands in device memory: the chains of the sums over positions count what one thread adds for up
-// to 4096 of them; the gate takes the case's own length (see longest_chain in the suite).
-int tile_chain(const AttentionDecodeParams& p) { return p.head_dim / 4 + 3; }
-int warps_chain(const AttentionDecodeParams& p) { return div_up(p.head_dim, 32) + kWarpSumChain; }
+constexpr int kTile = 128;
+int tile_chain(const AttentionDecodeParams& p, int n_positions) {
+  const int groups = kTile / p.head_dim;
+  const int tiles = div_up(n_positions, kTile);
+  const int in_last = n_positions - (tiles - 1) * kTile;
+  // A group's positions and a rescale in each tile, then the groups.
+  const int output = (tiles - 1) * div_up(kTile, groups) + div_up(in_last, groups) + tiles + groups - 1;
+  const int total = kWarpSumChain + 2 + tiles;
+  return std::max(output, total) + 1;  // and their quotient
+}
+/// Two roundings a position of a warp, then the eight warps and the quotient.
+int warps_chain(const AttentionDecodeParams&, int n_positions) { return 2 * div_up(n_positions, 8) + 8 + 1; }
 
 constexpr Variant<AttentionDecodeParams> kVariants[] = {
     {"tile", {"attention_decode_tile", attention_decode_tile}, block_a_head<128>, tile_chain},

@@ -15,24 +15,24 @@ namespace {
 constexpr Variant<CastParams> kCast[] = {{"element",
                                           {"cast_f32_f16", cast_f32_f16},
                                           [](const CastParams& p) { return elementwise(p.n); },
-                                          [](const CastParams&) { return 1; }}};
+                                          [](const CastParams&, int) { return 1; }}};
 
 constexpr Variant<KvAppendParams> kAppend[] = {
     {"element",
      {"kv_append", kv_append},
      [](const KvAppendParams& p) { return elementwise(p.n_kv_heads * p.head_dim); },
-     [](const KvAppendParams&) { return 1; }}};
+     [](const KvAppendParams&, int) { return 1; }}};
 
 constexpr Variant<SwigluParams> kSwigluRows[] = {{"element",
                                                   {"swiglu", swiglu},
                                                   [](const SwigluParams& p) { return elementwise(p.n); },
-                                                  [](const SwigluParams&) { return 8; }}};
+                                                  [](const SwigluParams&, int) { return 4; }}};
 
 constexpr Variant<ResidualAddParams> kResidual[] = {
     {"element",
      {"residual_add", residual_add},
      [](const ResidualAddParams& p) { return elementwise(p.n); },
-     [](const ResidualAddParams&) { return 1; }}};
+     [](const ResidualAddParams&, int) { return 1; }}};
 
 }  // namespace
 

@@ -12,16 +12,19 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const EmbeddingParams& p) { return elementwise(p.table.cols); }
-int chain(const EmbeddingParams&) { return 1; }
+int exact(const EmbeddingParams&, int) { return 0; }
+int one_rounding(const EmbeddingParams&, int) { return 1; }
 template <int kBitsPerWeight>
 Work work(const EmbeddingParams& p) {
   return {p.table.cols * (kBitsPerWeight / 8.0 + sizeof(float)), 0.0};
 }
 
-constexpr Variant<EmbeddingParams> kF32[] = {{"element", {"embedding_f32", embedding_f32}, config, chain}};
-constexpr Variant<EmbeddingParams> kF16[] = {{"element", {"embedding_f16", embedding_f16}, config, chain}};
-constexpr Variant<EmbeddingParams> kQ8_0[] = {{"element", {"embedding_q8_0", embedding_q8_0}, config, chain}};
-constexpr Variant<EmbeddingParams> kQ4_1[] = {{"element", {"embedding_q4_1", embedding_q4_1}, config, chain}};
+constexpr Variant<EmbeddingParams> kF32[] = {{"element", {"embedding_f32", embedding_f32}, config, exact}};
+constexpr Variant<EmbeddingParams> kF16[] = {{"element", {"embedding_f16", embedding_f16}, config, exact}};
+constexpr Variant<EmbeddingParams> kQ8_0[] = {
+    {"element", {"embedding_q8_0", embedding_q8_0}, config, one_rounding}};
+constexpr Variant<EmbeddingParams> kQ4_1[] = {
+    {"element", {"embedding_q4_1", embedding_q4_1}, config, one_rounding}};
 
 }  // namespace
 

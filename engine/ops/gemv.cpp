@@ -29,7 +29,7 @@ bool x_fits_shared(const GemvParams& p) {
 /// A lane takes every 32nd piece of `weights`, `in_chain` of them one after the other in each of its sums;
 /// `join` roundings join those.
 template <int weights, int in_chain, int join>
-int chain(const GemvParams& p) {
+int chain(const GemvParams& p, int) {
   return div_up(p.a.stride, weights * 32) * in_chain + join + kWarpSumChain;
 }
 

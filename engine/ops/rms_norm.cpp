@@ -13,9 +13,15 @@ namespace {
 constexpr int kBlock = 256;
 
 LaunchConfig block_a_row(const RmsNormParams& p) { return {{static_cast<unsigned>(p.n_rows)}, kBlock}; }
-int block_chain(const RmsNormParams& p) { return div_up(p.width, kBlock) + 2 * kWarpSumChain; }
+// Behind the sum of squares: mean, eps, root, reciprocal, and the products with it and with the weight.
+constexpr int kBehindTheSum = 6;
+int block_chain(const RmsNormParams& p, int) {
+  return div_up(p.width, kBlock) + 2 * kWarpSumChain + kBehindTheSum;
+}
 LaunchConfig warp_a_row(const RmsNormParams& p) { return {{udiv_up(p.n_rows, kBlock / 32)}, kBlock}; }
-int warp_chain(const RmsNormParams& p) { return div_up(p.width, 128) + 2 + kWarpSumChain; }
+int warp_chain(const RmsNormParams& p, int) {
+  return div_up(p.width, 128) + 2 + kWarpSumChain + kBehindTheSum;
+}
 bool whole_float4s(const RmsNormParams& p) { return p.width % 4 == 0; }
 
 constexpr Variant<RmsNormParams> kVariants[] = {

@@ -10,7 +10,7 @@ namespace m40llm {
 namespace {
 
 LaunchConfig thread_a_pair(const RopeParams& p) { return {{udiv_up(p.n_heads * p.n_rotated / 2, 128)}, 128}; }
-int chain(const RopeParams&) { return 2; }
+int chain(const RopeParams&, int) { return 2; }
 Work work(const RopeParams& p) {
   return {p.n_heads * p.n_rotated * 8.0 + p.n_rotated * 4.0, p.n_heads * p.n_rotated * 3.0};
 }

@@ -20,8 +20,10 @@ struct Variant {
   const char* name;  ///< "warp"; unique within the op
   Kernel<Params> kernel;
   LaunchConfig (*config)(const Params& params);  ///< from the shape alone
-  /// d of the gates: the longest chain of roundings on the way to one output.
-  int (*chain)(const Params& params);
+  /// d of the gates: the longest chain of roundings on the way to one output, from the inputs or from the last
+  /// exp_f32, whose error the gates add by themselves. n_positions: of the sequence, for ops that sum over
+  /// them. tests/chains counts them.
+  int (*chain)(const Params& params, int n_positions);
   bool (*applies)(const Params& params) = nullptr;  ///< null: to every shape
   bool bit_exact = true;  ///< the same bits on every device; else judged by its bound alone
 };

@@ -363,9 +363,9 @@ TEST_F(Suites, ShapesBeyondALimitGetTheInputsThatSeeIt) {
 /// y of 4 blocks of 256 elements that cast_f32_f16 made, those blocks alone that count.
 std::vector<half> cast_ones(const DeviceOptions& options, unsigned unread_blocks) {
   const std::unique_ptr<Device> device = open_simt_device(options);
-  const std::unique_ptr<Stream> stream = device->create_stream();
   const Buffer<float> x(*device, 1024, "x");
   const Buffer<half> y(*device, 1024, "y");
+  const std::unique_ptr<Stream> stream = device->create_stream();
   x.upload(*stream, std::vector<float>(1024, 1.0f));
   y.upload(*stream, std::vector<half>(1024, half{7}));
   LaunchConfig config{{4}, 256};

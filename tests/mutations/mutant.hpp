@@ -13,6 +13,7 @@ struct MutantKernel {
 struct Mutant {
   std::string name;
   std::string ops;  ///< a regular expression: the ops that must notice
+  std::string net;  ///< what must catch it: gates, order, language, checker, sanitizer
   std::vector<MutantKernel> kernels;
 };
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Builds copies of the kernels with planted faults for the SIMT device.
 
-Reads mutations.toml and kernels/<file>.cu; writes one C++ file per kernel file, with each mutant in a namespace of its own, and one with
-the table of all. Fails if a mutation's `find` does not stand in its file exactly once.
+Reads mutations.toml and kernels/. A mutation of a kernel file is a copy of that file; one of the language of kernels (`file` is a header,
+"device.cuh") is a copy of the language, compiled with the kernel files that it names in `kernels` and with the kernels that judge the
+language by itself. Each mutant stands in a namespace of its own. Fails if a mutation's `find` does not stand in its file exactly once.
 
-usage: plant.py MUTATIONS KERNELS OUT
+usage: plant.py MUTATIONS ROOT OUT          writes the C++ files
+       plant.py --list MUTATIONS ROOT OUT   prints their names, and those of the files that they are made from
 """
 
 import re
@@ -12,61 +14,119 @@ import sys
 import tomllib
 from pathlib import Path
 
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((\w+)')
+LANGUAGE = ("kernels/device.cuh", "kernels/simt/language.hpp")
+JUDGE = "tests/language/language"  # .h, .cu
+NETS = ("gates", "order", "language", "checker", "sanitizer")
+FIELDS = {"name", "file", "ops", "find", "replace", "net", "kernels"}
 
 
 def fail(message):
     sys.exit(f"plant.py: error: {message}")
 
 
-def main():
-    table, kernels, out = (Path(argument) for argument in sys.argv[1:4])
+def read(table):
     mutations = tomllib.loads(table.read_text())["mutation"]
     names = [mutation["name"] for mutation in mutations]
     if len(set(names)) != len(names):
         fail("two mutations of one name")
-    headers = "".join(f'#include "kernels/{header.name}"\n' for header in sorted(kernels.glob("*.h")))
-    by_file, rows = {}, []
+    for mutation in mutations:
+        if mutation.setdefault("net", "gates") not in NETS:
+            fail(f"mutation {mutation['name']}: net '{mutation['net']}' is none of {', '.join(NETS)}")
+        if unknown := set(mutation) - FIELDS:
+            fail(f"mutation {mutation['name']}: unknown field '{min(unknown)}'")
+        if (Path(mutation["file"]).suffix != "") != ("kernels" in mutation):
+            fail(f"mutation {mutation['name']}: `kernels` goes with a header of the language, and only with one")
+    return mutations
+
+
+def is_language(mutation):
+    return "kernels" in mutation
+
+
+def source_of(mutation):
+    return f"kernels/{mutation['file']}" + ("" if is_language(mutation) else ".cu")
+
+
+def mutate(mutation, text):
+    # Where lines are broken is the formatter's business.
+    pattern = re.compile(r"\s+".join(re.escape(word) for word in mutation["find"].split()))
+    found = len(pattern.findall(text))
+    if found != 1:
+        fail(f"mutation {mutation['name']}: its text stands {found} times in {source_of(mutation)}; expected once")
+    return pattern.sub(lambda _: mutation["replace"], text)
+
+
+def without_includes(text, paths):
+    for path in paths:
+        text = text.replace(f'#include "{path}"\n', "")
+    return text.replace("#pragma once\n", "")
+
+
+def language(root, mutation):
+    """The language as one text, one of its headers mutated."""
+    texts = {path: (root / path).read_text() for path in LANGUAGE}
+    if source_of(mutation) not in texts:
+        fail(f"mutation {mutation['name']}: {source_of(mutation)} is none of {', '.join(LANGUAGE)}")
+    texts[source_of(mutation)] = mutate(mutation, texts[source_of(mutation)])
+    outer, inner = LANGUAGE
+    text = texts[outer].replace(f'#include "{inner}"\n', texts[inner])
+    return without_includes(text, [outer, inner])
+
+
+def table_of(mutations, kernels):
+    """All mutants, each with the kernels in its namespaces: {mutation: {namespace: text}}."""
+    declarations, entries = "", ""
+    for mutation in mutations:
+        name, rows = mutation["name"], ""
+        for namespace, text in kernels[name].items():
+            found = KERNEL.findall(text)
+            declarations += f"namespace {namespace} {{\n" + "".join(f"void {kernel}({params});\n" for kernel, params in found) + "}\n"
+            rows += "".join(f'{{"{kernel}", reinterpret_cast<void (*)()>(&{namespace}::{kernel})}},\n' for kernel, _ in found)
+        entries += f'{{"{name}", "{mutation["ops"]}", "{mutation["net"]}", {{\n{rows}}}}},\n'
+    return declarations + f"std::vector<m40llm::testing::Mutant> m40llm::testing::mutants() {{\nreturn {{\n{entries}}};\n}}\n"
+
+
+def copies(root, mutations):
+    """The C++ files by their names."""
+    headers = "".join(f'#include "kernels/{header.name}"\n' for header in sorted((root / "kernels").glob("*.h")))
+    headers += f'#include "{JUDGE}.h"\n'
+    files, kernels = {}, {}
     for mutation in mutations:
         name = mutation["name"]
-        source = kernels / f"{mutation['file']}.cu"
-        text = source.read_text()
-        # Where lines are broken is the formatter's business.
-        pattern = re.compile(r"\s+".join(re.escape(word) for word in mutation["find"].split()))
-        found = len(pattern.findall(text))
-        if found != 1:
-            fail(f"mutation {name}: its text stands {found} times in {source.name}; expected once")
-        mutated = pattern.sub(lambda _: mutation["replace"], text).replace('extern "C" ', "")
-        entries = "".join(
-            f'    {{"{kernel}", reinterpret_cast<void (*)()>(&{name}::{kernel})}},\n' for kernel in KERNEL.findall(text)
-        )
-        by_file.setdefault(mutation["file"], []).append(
-            f"namespace {name} {{\n{mutated}\n}}\n"
-            f"extern const std::vector<m40llm::testing::MutantKernel> kernels_of_{name}{{\n{entries}}};\n"
-        )
-        rows.append((name, mutation["ops"]))
+        if is_language(mutation):
+            start, file = language(root, mutation), name
+            sources = [f"kernels/{stem}.cu" for stem in mutation["kernels"]] + [JUDGE + ".cu"]
+            texts = {f"mutants::{name}::{Path(source).stem}": (root / source).read_text() for source in sources}
+        else:
+            start, file = '#include "kernels/device.cuh"\n', mutation["file"]
+            texts = {f"mutants::{name}": mutate(mutation, (root / source_of(mutation)).read_text())}
+        kernels[name] = texts
+        files.setdefault(file, start + headers)
+        for namespace, text in texts.items():
+            text = without_includes(text, LANGUAGE).replace('extern "C" ', "")
+            files[file] += f"\nnamespace {namespace} {{\n{text}\n}}\n"
+    files["table"] = '#include "tests/mutations/mutant.hpp"\n' + headers + table_of(mutations, kernels)
+    return files
+
+
+def main():
+    arguments = sys.argv[1:]
+    only_list = arguments[:1] == ["--list"]
+    table, root, out = (Path(argument) for argument in arguments[only_list:])
+    mutations = read(table)
+    if only_list:
+        outputs = {"table"} | {m["name"] if is_language(m) else m["file"] for m in mutations}
+        sources = {source_of(m) for m in mutations} | set(LANGUAGE) | {JUDGE + ".cu", JUDGE + ".h"}
+        sources |= {f"kernels/{stem}.cu" for m in mutations for stem in m.get("kernels", [])}
+        print(";".join(sorted(str(out / f"{name}.cpp") for name in outputs)))
+        print(";".join(sorted(str(root / source) for source in sources)))
+        return
     out.mkdir(parents=True, exist_ok=True)
-    include = '#include "kernels/device.cuh"\n#include "tests/mutations/mutant.hpp"\n' + headers
-    for file, parts in by_file.items():
-        write(out / f"{file}.cpp", include + "\nnamespace mutants {\n" + "\n".join(parts) + "}  // namespace mutants\n")
-    declarations = "".join(f"extern const std::vector<m40llm::testing::MutantKernel> kernels_of_{name};\n" for name, _ in rows)
-    entries = "".join(f'      {{"{name}", "{ops}", mutants::kernels_of_{name}}},\n' for name, ops in rows)
-    write(
-        out / "table.cpp",
-        f"""#include "tests/mutations/mutant.hpp"
-namespace mutants {{
-{declarations}}}
-std::vector<m40llm::testing::Mutant> m40llm::testing::mutants() {{
-  return {{
-{entries}  }};
-}}
-""",
-    )
-
-
-def write(path, text):
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    for name, text in copies(root, mutations).items():
+        path = out / f"{name}.cpp"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+// The chains of roundings that variants declare, which the gates' bounds rest on, against what the kernels
+// themselves do: every kernel is compiled once more for a number that counts (counted.hpp) and run at the
+// suites' shapes. Too short a chain rejects honest results somewhere, too long a one lets faults through.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <functional>
+#include <map>
+
+#include "bench/suite.hpp"
+#include "engine/device/simt/simt_device.hpp"
+#include "reference/half.hpp"
+#include "tests/chains/counted.hpp"
+#include "tests/chains/counted_kernels.hpp"
+
+namespace m40llm::testing {
+namespace {
+
+class CountingKernels {
+ public:
+  CountingKernels() {
+    for (const CountedKernel& kernel : kernels_) substitute_kernel(kernel.name, kernel.function);
+  }
+  ~CountingKernels() {
+    for (const CountedKernel& kernel : kernels_) substitute_kernel(kernel.name, nullptr);
+  }
+
+ private:
+  std::vector<CountedKernel> kernels_ = counted_kernels();
+};
+
+using Declared = std::function<int(const std::string& variant, const bench::Shape&)>;
+
+class Chain : public ::testing::TestWithParam<const bench::Suite*> {
+ protected:
+  void SetUp() override {
+    const CountingKernels counting;
+    for (const bench::Sweep sweep : {bench::Sweep::smoke, bench::Sweep::edge, bench::Sweep::model}) {
+      for (const bench::Shape& shape : suite_.shapes(sweep)) {
+        for (const bench::VariantInfo& variant : suite_.variants()) {
+          if (suite_.applies(variant.name, shape))
+            counted_.push_back({variant.name, shape, count(variant.name, shape)});
+        }
+      }
+    }
+  }
+  /// The variants whose declaration is not what was counted, each with the first such shape.
+  std::map<std::string, std::string> wrong(const Declared& declared) const {
+    std::map<std::string, std::string> found;
+    for (const Counted& c : counted_) {
+      const int d = declared(c.variant, c.shape);
+      if (d != c.roundings) {
+        found.emplace(c.variant, bench::to_string(c.shape) + ": declared " + std::to_string(d) +
+                                     ", counted " + std::to_string(c.roundings));
+      }
+    }
+    return found;
+  }
+
+  const bench::Suite& suite_ = *GetParam();
+
+ private:
+  struct Counted {
+    std::string variant;
+    bench::Shape shape;
+    int roundings;
+  };
+  /// The roundings on the way to the first output, which no gate accepts: a count is no result.
+  int count(const std::string& variant, const bench::Shape& shape) const {
+    // Shapes that are made with a hole alone are too large without.
+    const std::string first = suite_.inputs_at(shape).front();
+    const std::string inputs = first == "far" ? first : suite_.inputs().front();
+    const auto trial = suite_.trial(*device_, {suite_.op(), variant, shape, inputs});
+    trial->reset(*stream_);
+    trial->launch(*stream_);
+    const double got = trial->judge(*stream_).got;
+    const double half_mark = reference::half_to_double(counted::kHalfMark);
+    if (got >= half_mark) return static_cast<int>((got - half_mark) / 32);
+    return counted::Counted::count_of(std::bit_cast<unsigned>(static_cast<float>(got)));
+  }
+
+  std::unique_ptr<Device> device_ = open_simt_device({});
+  std::unique_ptr<Stream> stream_ = device_->create_stream();
+  std::vector<Counted> counted_;
+};
+
+TEST_P(Chain, IsAsLongAsDeclared) {
+  const Declared declared = [this](const auto& variant, const auto& shape) {
+    return suite_.chain(variant, shape);
+  };
+  for (const auto& [variant, why] : wrong(declared))
+    ADD_FAILURE() << suite_.op() << "/" << variant << " " << why;
+}
+
+TEST_P(Chain, PlantedDeclarationsAreWrong) {
+  const auto planted = [this](auto change) {
+    return wrong([this, change](const auto& variant, const auto& shape) {
+      return change(suite_.chain(variant, shape));
+    });
+  };
+  for (const bench::VariantInfo& variant : suite_.variants()) {
+    // A variant without a rounding declares 0 rightly.
+    const bool rounds =
+        suite_.op() != "argmax" && suite_.op() != "embedding_f32" && suite_.op() != "embedding_f16";
+    EXPECT_EQ(planted([](int) { return 0; }).contains(variant.name), rounds) << variant.name;
+    EXPECT_EQ(planted([](int d) { return d / 2; }).contains(variant.name), rounds) << variant.name;
+    EXPECT_EQ(planted([](int d) { return 4 * d; }).contains(variant.name), rounds) << variant.name;
+    EXPECT_TRUE(planted([](int d) { return d + 1; }).contains(variant.name)) << variant.name;
+  }
+}
+
+std::vector<const bench::Suite*> all_suites() {
+  std::vector<const bench::Suite*> all;
+  for (const auto& suite : bench::suites()) all.push_back(suite.get());
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(Ops, Chain, ::testing::ValuesIn(all_suites()),
+                         [](const auto& info) { return info.param->op(); });
+
+}  // namespace
+}  // namespace m40llm::testing
