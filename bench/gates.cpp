@@ -38,9 +38,14 @@ std::uint32_t wanted_bits(double want) {
   }
 }
 
+/// In half the one that conversions give.
+bool is_a_nan(float x) { return std::isnan(x); }
+bool is_a_nan(half x) { return x.bits == 0x7fff; }
+
 /// |got - want| / bound with the cases that are no number.
 double error_over(double got, double want, double bound) {
-  if (std::isnan(got) || std::isnan(want) || std::isnan(bound)) return kInfinity;
+  if (std::isnan(bound) || std::isnan(got) != std::isnan(want)) return kInfinity;
+  if (std::isnan(want)) return 0;
   if (got == want) return 0;  // infinities too
   const double error = std::fabs(got - want);
   return bound > 0 && std::isfinite(error) ? error / bound : kInfinity;
@@ -50,7 +55,7 @@ double error_over(double got, double want, double bound) {
 template <class T>
 double exact_error(T got, double want) {
   if constexpr (!std::is_same_v<T, int>) {
-    if (std::isnan(want)) return std::isnan(to_double(got)) ? 0 : kInfinity;
+    if (std::isnan(want)) return is_a_nan(got) ? 0 : kInfinity;
   }
   return bits_of(got) == wanted_bits<T>(want) ? 0 : kInfinity;
 }
@@ -102,6 +107,8 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
   }
   return expected;
 }
+
+double bound_if_finite(double want, double bound) { return std::isfinite(want) ? bound : 0; }
 
 double rms_norm_bound(double y, int chain) { return (chain / 2.0 + 5) * kUnitRoundoff * std::fabs(y); }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -67,7 +68,7 @@ double ulp(double y);
 template <class T>
 struct Expected {
   std::vector<double> want;
-  std::vector<double> bound;  ///< empty: equal to the bit, want rounded to T; a NaN for a NaN, whichever
+  std::vector<double> bound;  ///< empty: equal to the bit, want rounded to T; a NaN for a NaN
 };
 
 /// The bit patterns that outputs are filled with before a launch. No kernel writes them: NaNs whose payload
@@ -82,11 +83,20 @@ template <>
 int poison<int>();
 
 /// Judges one output element by element and adds it to a verdict: the largest |got - want| / bound, infinite
-/// for a NaN that is not wanted, for poison, and for any difference where the bound is zero. An infinite want
-/// must be met exactly. `passed` of the verdict stays true if all are within their bounds. got.size() ==
+/// for a NaN that is not wanted, for poison, and for any difference where the bound is zero. A wanted infinity
+/// must be met with its sign, a wanted NaN (its bound is no NaN: it is meant) by a NaN: any in float, 0x7fff in
+/// half. `passed` of the verdict stays true if all are within their bounds. got.size() ==
 /// expected.want.size(). T: float, half, int.
 template <class T>
 void judge(std::span<const T> got, const Expected<T>& expected, Verdict& verdict);
+
+/// The bound of a value that may be meant to be infinite or NaN: then 0, for there is nothing to be near to.
+double bound_if_finite(double want, double bound);
+
+/// The value as it is hashed: a NaN of float without its sign and payload, which differ between devices.
+inline float hashed(float x) { return x == x ? x : std::numeric_limits<float>::quiet_NaN(); }
+inline half hashed(half x) { return x; }
+inline int hashed(int x) { return x; }
 
 /// The verdict to start from: nothing judged, passed.
 Verdict nothing_judged();

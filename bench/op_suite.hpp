@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "bench/random.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/buffer.hpp"
+#include "engine/error.hpp"
 #include "engine/model/pack.hpp"
 
 /// What the suites of all ops share: an op's file says its shapes, its inputs and what must come out.
@@ -18,6 +20,16 @@ namespace m40llm::bench {
 
 /// Of one dimension of a shape.
 inline constexpr int kLargestSize = 1 << 24;
+/// Of a dimension that is an op's only one and so meets no other in a product.
+inline constexpr int kLargestCount = (1 << 30) + (1 << 24);
+/// Inputs as by default, of which only the end is there (the last rows, heads or elements; for caches and tables
+/// the last position): the rest is a hole of sparse memory, and what would be made of it is not judged. So an
+/// index past 2^31 or 2^32 costs as little as a small one. A case without room for a hole has none.
+inline constexpr const char* kFar = "far";
+/// Elements before the end of n that are left out in case c; `kept` are not.
+inline std::size_t hole(const Case& c, std::size_t n, std::size_t kept) {
+  return c.inputs == kFar && n > kept ? n - kept : 0;
+}
 
 /// Something a kernel writes: prepared before each launch and judged after it.
 class Output {
@@ -27,23 +39,24 @@ class Output {
   virtual void judge(Stream& stream, Verdict& verdict, OutputHash& hash) const = 0;
 };
 
-/// A buffer that is put into a known state, of which some elements are the output and all others must stay as
-/// they were.
+/// A window of a buffer that is put into a known state, of which some elements are the output and all others
+/// must stay as they were.
 template <class T>
 class TypedOutput : public Output {
  public:
-  /// before: the buffer's contents before a launch; places: the index of each output element in it, in the
-  /// order of `expected`.
-  TypedOutput(Device& device, std::vector<T> before, std::vector<std::size_t> places, Expected<T> expected)
+  /// before: the window's contents before a launch, from element `first` of the buffer on; places: the index of
+  /// each output element in it, in the order of `expected`.
+  TypedOutput(std::shared_ptr<const Buffer<T>> buffer, std::size_t first, std::vector<T> before,
+              std::vector<std::size_t> places, Expected<T> expected)
       : before_(std::move(before)),
         places_(std::move(places)),
         expected_(std::move(expected)),
-        buffer_(device, before_.size(), "output") {}
+        buffer_(std::move(buffer)),
+        first_(first) {}
 
-  T* data() const { return buffer_.data(); }
-  void reset(Stream& stream) const override { buffer_.upload(stream, before_); }
+  void reset(Stream& stream) const override { buffer_->upload(stream, before_, first_); }
   void judge(Stream& stream, Verdict& verdict, OutputHash& hash) const override {
-    std::vector<T> after = buffer_.download(stream);
+    std::vector<T> after = buffer_->download(stream, first_, before_.size());
     std::vector<T> got;
     got.reserve(places_.size());
     for (const std::size_t place : places_) {
@@ -51,6 +64,7 @@ class TypedOutput : public Output {
       after[place] = before_[place];
     }
     bench::judge<T>(got, expected_, verdict);
+    for (T& value : got) value = hashed(value);
     hash.add(std::as_bytes(std::span(got)));
     for (std::size_t i = 0; i < after.size(); ++i) {
       if (std::memcmp(&after[i], &before_[i], sizeof(T)) != 0) {
@@ -70,7 +84,15 @@ class TypedOutput : public Output {
   std::vector<T> before_;
   std::vector<std::size_t> places_;
   Expected<T> expected_;
-  Buffer<T> buffer_;
+  std::shared_ptr<const Buffer<T>> buffer_;
+  std::size_t first_;
+};
+
+/// Part of a buffer that is otherwise a hole.
+template <class T>
+struct Piece {
+  std::size_t first = 0;
+  std::vector<T> values;
 };
 
 /// Where a trial's memory is made: inputs go up at once and stay until the trial ends.
@@ -78,31 +100,69 @@ class Holder {
  public:
   explicit Holder(Device& device) : device_(&device), stream_(device.create_stream()) {}
 
+  /// With a hole of so many elements before it.
   template <class T>
-  const T* input(const std::vector<T>& host) {
+  const T* input(const std::vector<T>& host, std::size_t hole = 0) {
+    if (hole > 0) return sparse_input<T>(hole + host.size(), {{hole, host}});
     auto buffer = std::make_shared<Buffer<T>>(*device_, host.size(), "input");
     buffer->upload(*stream_, host);
     stream_->synchronize();
     held_.push_back(buffer);
     return buffer->data();
   }
-  Matrix input(const PackedMatrix& packed) {
+  /// With a hole of so many rows before it.
+  Matrix input(const PackedMatrix& packed, std::size_t hole = 0) {
+    if (hole > 0) {
+      const auto rows = static_cast<std::size_t>(packed.rows);
+      Matrix matrix{nullptr, nullptr, static_cast<int>(hole + rows), packed.cols, packed.stride};
+      matrix.values = input(packed.values, hole * (packed.values.size() / rows));
+      if (!packed.scales.empty()) matrix.scales = input(packed.scales, hole * (packed.scales.size() / rows));
+      return matrix;
+    }
     auto matrix = std::make_shared<DeviceMatrix>(*device_, *stream_, packed, "input");
     held_.push_back(matrix);
     return matrix->view();
   }
-  /// Poisoned, as long as what is expected, with a guard behind it.
+  /// `size` elements of which only the pieces are there.
   template <class T>
-  T* output(Expected<T> expected) {
-    const std::size_t n = expected.want.size();
-    return add(std::vector<T>(n + kGuard, poison<T>()), first_places(n), std::move(expected));
+  const T* sparse_input(std::size_t size, const std::vector<Piece<T>>& pieces) {
+    const std::shared_ptr<const Buffer<T>> buffer = sparse<T>(size, "input");
+    for (const Piece<T>& piece : pieces) buffer->upload(*stream_, piece.values, piece.first);
+    stream_->synchronize();
+    return buffer->data();
   }
-  /// Holds x before each launch, with a guard behind it; x.size() == expected.want.size().
+  /// Poisoned, as long as what is expected, with a guard behind it and a hole of so many elements before it.
   template <class T>
-  T* in_place(std::vector<T> x, Expected<T> expected) {
-    std::vector<std::size_t> places = first_places(x.size());
+  T* output(Expected<T> expected, std::size_t hole = 0) {
+    std::vector<T> before(expected.want.size(), poison<T>());
+    return in_place(std::move(before), std::move(expected), hole);
+  }
+  /// Holds x before each launch, with a guard behind it and a hole before it; x.size() == expected.want.size().
+  template <class T>
+  T* in_place(std::vector<T> x, Expected<T> expected, std::size_t hole = 0) {
+    if (hole > 0) {
+      const std::size_t size = hole + x.size();
+      return sparse_outputs<T>(size, {{hole, std::move(x)}}, {std::move(expected)}, 0);
+    }
+    std::vector<std::size_t> places = places_from(0, x.size());
     x.resize(x.size() + kGuard, poison<T>());
     return add(std::move(x), std::move(places), std::move(expected));
+  }
+  /// `size` elements of which the pieces are outputs, poisoned guards around each; the rest is not looked at.
+  /// The pieces lie at least guard_before from the start and the sum of two guards from each other.
+  template <class T>
+  T* sparse_outputs(std::size_t size, std::vector<Piece<T>> pieces, std::vector<Expected<T>> expected,
+                    std::size_t guard_before = kGuard) {
+    const std::shared_ptr<const Buffer<T>> buffer = sparse<T>(size + kGuard, "output");
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      std::vector<T> before(guard_before, poison<T>());
+      before.insert(before.end(), pieces[i].values.begin(), pieces[i].values.end());
+      before.insert(before.end(), kGuard, poison<T>());
+      outputs_.push_back(std::make_unique<TypedOutput<T>>(
+          buffer, pieces[i].first - guard_before, std::move(before),
+          places_from(guard_before, pieces[i].values.size()), std::move(expected[i])));
+    }
+    return buffer->data();
   }
   /// Poisoned, `size` elements of which only those at `places` are the output.
   template <class T>
@@ -110,28 +170,42 @@ class Holder {
     return add(std::vector<T>(size + kGuard, poison<T>()), std::move(places), std::move(expected));
   }
 
+  /// Of the op's rows, heads or elements only the last n are judged: blocks before theirs need not run.
+  void judge_last(std::size_t n) { judged_ = n; }
+  std::size_t judged() const { return judged_; }
+
   std::vector<std::unique_ptr<Output>> take_outputs() { return std::move(outputs_); }
   std::vector<std::shared_ptr<void>> take_held() { return std::move(held_); }
 
  private:
-  static std::vector<std::size_t> first_places(std::size_t n) {
+  static std::vector<std::size_t> places_from(std::size_t first, std::size_t n) {
     std::vector<std::size_t> places(n);
-    for (std::size_t i = 0; i < n; ++i) places[i] = i;
+    for (std::size_t i = 0; i < n; ++i) places[i] = first + i;
     return places;
   }
   template <class T>
+  std::shared_ptr<const Buffer<T>> sparse(std::size_t size, const char* owner) {
+    try {
+      auto buffer = std::make_shared<const Buffer<T>>(Buffer<T>::sparse(*device_, size, owner));
+      held_.push_back(std::const_pointer_cast<Buffer<T>>(buffer));
+      return buffer;
+    } catch (const Error& error) {
+      throw Unavailable(error.what());
+    }
+  }
+  template <class T>
   T* add(std::vector<T> before, std::vector<std::size_t> places, Expected<T> expected) {
-    auto output =
-        std::make_unique<TypedOutput<T>>(*device_, std::move(before), std::move(places), std::move(expected));
-    T* const data = output->data();
-    outputs_.push_back(std::move(output));
-    return data;
+    const auto buffer = std::make_shared<const Buffer<T>>(*device_, before.size(), "output");
+    outputs_.push_back(std::make_unique<TypedOutput<T>>(buffer, 0, std::move(before), std::move(places),
+                                                        std::move(expected)));
+    return buffer->data();
   }
 
   Device* device_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::unique_ptr<Output>> outputs_;
   std::vector<std::shared_ptr<void>> held_;
+  std::size_t judged_ = 0;  // 0: all
 };
 
 template <class Params>
@@ -143,7 +217,12 @@ class OpTrial final : public Trial {
         params_(params),
         work_(work),
         held_(holder.take_held()),
-        outputs_(holder.take_outputs()) {}
+        outputs_(holder.take_outputs()) {
+    // A block makes at least one row, head or element: the last n of them are in the last n blocks.
+    const std::size_t blocks = config_.grid.x;
+    if (holder.judged() > 0 && holder.judged() < blocks)
+      config_.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
+  }
 
   void reset(Stream& stream) override {
     for (const auto& output : outputs_) output->reset(stream);
@@ -172,6 +251,13 @@ struct Dimension {
   const char* name;
   int lowest = 1;
   int multiple_of = 1;
+  int highest = kLargestSize;
+};
+
+/// A shape beyond some limit, and the classes of inputs that are judged there.
+struct Limit {
+  std::vector<int> sizes;
+  std::vector<std::string> inputs;
 };
 
 /// A product of sizes that a parameter, a kernel or a launch holds in an int.
@@ -183,14 +269,18 @@ struct IntProduct {
 /// The sizes of each sweep's shapes, in the order of the dimensions.
 struct Sizes {
   std::vector<std::vector<int>> smoke, model, edge, bench;
-  const std::vector<std::vector<int>>& of(Sweep sweep) const {
+  std::vector<Limit> limits = {};  ///< of the sweep `edge` too
+  std::vector<std::vector<int>> of(Sweep sweep) const {
     switch (sweep) {
       case Sweep::smoke:
         return smoke;
       case Sweep::model:
         return model;
-      case Sweep::edge:
-        return edge;
+      case Sweep::edge: {
+        std::vector<std::vector<int>> sizes = edge;
+        for (const Limit& limit : limits) sizes.push_back(limit.sizes);
+        return sizes;
+      }
       default:
         return bench;
     }
@@ -235,6 +325,16 @@ class OpSuite : public Suite {
     }
     return shapes;
   }
+  std::vector<std::string> inputs_at(const Shape& shape) const final {
+    for (const Limit& limit : sizes_.limits) {
+      bool same = limit.sizes.size() == shape.size();
+      for (std::size_t i = 0; same && i < shape.size(); ++i) same = limit.sizes[i] == shape[i].second;
+      if (same) return limit.inputs;
+    }
+    std::vector<std::string> all = inputs();
+    std::erase_if(all, [&](const std::string& name) { return name == kFar || !tells_more_at(shape, name); });
+    return all;
+  }
   void check(const Case& c) const final {
     if (!applies(c.variant, c.shape)) {
       throw UsageError("case '" + c.line() + "': variant '" + c.variant + "' does not take this shape");
@@ -257,9 +357,11 @@ class OpSuite : public Suite {
   }
   std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
     check(c);
-    const CaseMemory needed = memory(c.shape);
-    const std::string missing = missing_memory(device, needed.on_device, needed.on_host);
-    if (!missing.empty()) throw OutOfMemory("not enough memory for the case: " + missing);
+    if (c.inputs != kFar) {  // of which little is there
+      const CaseMemory needed = memory(c.shape);
+      const std::string missing = missing_memory(device, needed.on_device, needed.on_host);
+      if (!missing.empty()) throw OutOfMemory("not enough memory for the case: " + missing);
+    }
     const Variant<Params>& variant = op_->variant(c.variant);
     Holder holder(device);
     Params params = without_pointers(c.shape);
@@ -280,6 +382,8 @@ class OpSuite : public Suite {
   virtual std::vector<IntProduct> int_products(const Shape& shape) const = 0;
   /// The op's model, for ops whose model sees the whole shape in their parameters.
   virtual Work work_of(const Params& params, const Shape&) const { return op_->work(params); }
+  /// False for inputs that show at small shapes all that they can: the sweeps leave them out at this one.
+  virtual bool tells_more_at(const Shape&, std::string_view /*inputs*/) const { return true; }
   /// Of the sequence, for ops that sum over them.
   virtual int positions(const Shape&) const { return 1; }
   /// Throws UsageError if the sizes, each good by itself, do not go together.
@@ -295,12 +399,11 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has a shape of " + names + "; got '" + to_string(shape) + "'");
     for (std::size_t i = 0; i < shape.size(); ++i) {
       const Dimension& d = dimensions_[i];
-      if (shape[i].second < d.lowest || shape[i].second > kLargestSize ||
-          shape[i].second % d.multiple_of != 0) {
-        throw UsageError(
-            "op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) + "; a number from " +
-            std::to_string(d.lowest) + " to " + std::to_string(kLargestSize) +
-            (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") + " is expected");
+      if (shape[i].second < d.lowest || shape[i].second > d.highest || shape[i].second % d.multiple_of != 0) {
+        throw UsageError("op '" + op() + "': " + d.name + "=" + std::to_string(shape[i].second) +
+                         "; a number from " + std::to_string(d.lowest) + " to " + std::to_string(d.highest) +
+                         (d.multiple_of > 1 ? ", a multiple of " + std::to_string(d.multiple_of) : "") +
+                         " is expected");
       }
     }
     check_together(shape);
@@ -319,6 +422,29 @@ class OpSuite : public Suite {
   std::vector<Dimension> dimensions_;
   Sizes sizes_;
 };
+
+/// Elements that inputs "far" keep of n of them.
+inline constexpr std::size_t kKept = 300;
+
+/// What arithmetic has rules of its own for: infinities, NaN, zeros of both signs and the largest floats, among
+/// ordinary numbers.
+inline float special_float(Random& random) {
+  using Float = std::numeric_limits<float>;
+  constexpr float kSpecial[] = {Float::infinity(),
+                                -Float::infinity(),
+                                Float::quiet_NaN(),
+                                0.0f,
+                                -0.0f,
+                                Float::max(),
+                                -Float::max(),
+                                1.0f,
+                                -1.0f};
+  const auto which = static_cast<std::size_t>(random.below(12));
+  return which < std::size(kSpecial) ? kSpecial[which] : random.normal();
+}
+
+/// The value as a float is stored: infinite from the middle between the largest float and 2^128 on.
+inline double as_float(double value) { return static_cast<double>(static_cast<float>(value)); }
 
 /// A size of a shape, for products in 64 bits.
 inline std::uint64_t size_at(const Shape& shape, std::string_view name) {

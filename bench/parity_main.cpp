@@ -65,7 +65,7 @@ Selection select(const Options& options) {
       std::set<std::string> seen;  // sweeps share shapes
       for (const Sweep sweep : sweeps(options.sweep)) {
         for (const Shape& shape : suite->shapes(sweep)) {
-          for (const std::string& inputs : suite->inputs()) {
+          for (const std::string& inputs : suite->inputs_at(shape)) {
             const Case c{suite->op(), variant.name, shape, inputs};
             const std::string line = c.line();
             if (!seen.insert(line).second || !std::regex_search(line, filter)) continue;
@@ -183,6 +183,7 @@ int run(const std::vector<std::string>& command) {
   std::vector<std::string> failures;
   std::size_t failed = 0;
   std::size_t done = 0;
+  std::size_t unavailable = 0;
   bool device_lost = false;
   Row row;
   for (std::size_t i = 0; i < selection.cases.size() && !interrupted() && !device_lost; ++i) {
@@ -190,6 +191,7 @@ int run(const std::vector<std::string>& command) {
     const Suite& of = suite(c.op);
     Json entry = record(of, c, *device);
     std::string failure;
+    std::string why_unavailable;
     double error_over_bound = std::numeric_limits<double>::infinity();
     try {
       const std::unique_ptr<Trial> trial = of.trial(*device, c);
@@ -211,6 +213,8 @@ int run(const std::vector<std::string>& command) {
         failure = "other bits than recorded (output hash " + entry["output_hash"].get<std::string>() + ")";
         entry["fault"] = failure;
       }
+    } catch (const Unavailable& why) {
+      why_unavailable = why.what();
     } catch (const OutOfMemory& refusal) {
       failure = refusal.what();
       add_fault(entry, failure);
@@ -224,17 +228,22 @@ int run(const std::vector<std::string>& command) {
       device_lost = device->info().kind == DeviceKind::cuda;
       if (!device_lost) stream = device->create_stream();
     }
-    log.append(entry);
-    ++done;
-    ++row.cases;
+    if (!why_unavailable.empty()) {
+      ++unavailable;
+      std::cout << "unavailable: " << c.line() << ": " << why_unavailable << "\n";
+    } else {
+      log.append(entry);
+      ++done;
+      ++row.cases;
+      if (error_over_bound > row.worst) {
+        row.worst = error_over_bound;
+        row.worst_case = to_string(c.shape) + " " + c.inputs;
+      }
+    }
     if (!failure.empty()) {
       ++failed;
       ++row.failed;
       if (failures.size() < kFailuresShown) failures.push_back(c.line() + "\n      " + failure);
-    }
-    if (error_over_bound > row.worst) {
-      row.worst = error_over_bound;
-      row.worst_case = to_string(c.shape) + " " + c.inputs;
     }
     const bool last = i + 1 == selection.cases.size();
     const bool row_ends =
@@ -254,15 +263,17 @@ int run(const std::vector<std::string>& command) {
   const bool no_evidence = !options.against.empty() && !evidence.passed();
   if (!options.against.empty()) std::cout << evidence.text() << "\n";
   std::cout << done << " cases, " << failed << " failed";
-  if (done < selection.cases.size()) std::cout << ", " << selection.cases.size() - done << " not run";
+  const std::size_t not_run = selection.cases.size() - done - unavailable;
+  if (unavailable > 0) std::cout << ", " << unavailable << " unavailable";
+  if (not_run > 0) std::cout << ", " << not_run << " not run";
   std::cout << "\n";
 
-  const std::size_t not_run = selection.cases.size() - done;
   const std::string why = not_run > 0                    ? (device_lost ? "the device failed" : "interrupted")
+                          : unavailable > 0              ? "more memory than the device has"
                           : selection.not_applicable > 0 ? "the variant does not take the shape"
                                                          : "";
-  return log.finish(done - failed, failed, selection.not_applicable + not_run, why,
-                    failed > 0 || not_run > 0 || no_evidence ? 1 : 0,
+  return log.finish(done - failed, failed, selection.not_applicable + unavailable + not_run, why,
+                    failed > 0 || not_run > 0 || done == 0 || no_evidence ? 1 : 0,
                     options.against.empty() ? Json(nullptr) : evidence.json());
 }
 

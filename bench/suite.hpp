@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,12 @@
 /// What the harness knows of an op: shapes, inputs, reference and judge. The binaries (parity, bench,
 /// occupancy) are loops over suites.
 namespace m40llm::bench {
+
+/// A case that this device cannot hold, and why: neither passed nor failed.
+class Unavailable : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 /// Named sizes in their op's order: {{"rows", 576}, {"cols", 1536}}; written "rows=576,cols=1536".
 using Shape = std::vector<std::pair<std::string, int>>;
@@ -64,8 +71,8 @@ struct CaseMemory {
   MemoryNeed on_device, on_host;
 };
 
-/// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes and
-/// extremes, `bench` large enough to time, `smoke` one tiny case for sanitizers and the checker.
+/// Which of an op's shapes: `model` those of SmolLM2 and other real models, `edge` tails, primes, extremes and
+/// sizes past every power of two that an index might be cut to, `bench` large enough to time, `smoke` one tiny case for sanitizers and the checker.
 enum class Sweep { smoke, model, edge, bench };
 
 struct VariantInfo {
@@ -84,6 +91,8 @@ class Suite {
   virtual std::vector<VariantInfo> variants() const = 0;
   virtual std::vector<Shape> shapes(Sweep sweep) const = 0;
   virtual std::vector<std::string> inputs() const = 0;
+  /// Those of inputs() that the sweeps judge at a shape. Shapes beyond a limit get the few that see it.
+  virtual std::vector<std::string> inputs_at(const Shape& shape) const = 0;
   virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
   virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
   /// The longest chain of roundings that the variant declares for the shape.
@@ -91,9 +100,10 @@ class Suite {
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
   /// op or the variant.
   virtual void check(const Case& c) const = 0;
-  /// Throws UsageError as check() does.
+  /// Throws UsageError as check() does. All of the shape, as if no inputs left out a part.
   virtual CaseMemory memory(const Shape& shape) const = 0;
-  /// Throws UsageError as check() does, and OutOfMemory, before anything is made, if there is not enough.
+  /// Throws UsageError as check() does; OutOfMemory, before anything is made, if there is not enough;
+  /// Unavailable if inputs that leave out a part find no sparse memory.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
 };
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
+#include <limits>
+#include <optional>
 #include <string>
 
 #include "bench/random.hpp"
@@ -38,6 +41,7 @@ class Writer {
     }
   }
   void add_half(std::uint16_t bits) { append(bits); }
+  void add_bits(std::uint32_t bits) { append(bits); }
   void add(const Block& block) {
     append(reference::double_to_half(block.d));
     if (weights_->format == Format::q8_0) {
@@ -68,6 +72,8 @@ class Maker {
   virtual ~Maker() = default;
   virtual void start_row() {}
   virtual double element() = 0;
+  /// Of a plain format, for classes that set bits rather than values.
+  virtual std::optional<std::uint32_t> element_bits() { return std::nullopt; }
   virtual Block block() = 0;
   virtual std::vector<float> x() = 0;
 
@@ -272,6 +278,136 @@ class Denormal final : public Centred {
   }
 };
 
+class Signs final : public Centred {
+ public:
+  using Centred::Centred;
+  Block block() override {
+    Block block = Centred::block();
+    block.d *= a_.sign();
+    block.m *= a_.sign();
+    return block;
+  }
+};
+
+/// Bit patterns in turn: first those with rules of their own, then all.
+class PatternSequence {
+ public:
+  std::uint16_t half() {
+    static constexpr std::uint16_t kFirst[] = {0x7c00, 0x7e00, 0xfc00, 0x0001,
+                                               0x83ff, 0x8000, 0x7c01, 0xffff};
+    const std::size_t i = next_++;
+    // Any odd factor reaches every pattern; this one spreads neighbours.
+    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint16_t>((i - std::size(kFirst)) * 40503);
+  }
+  std::uint32_t single(Random& random) {
+    static constexpr std::uint32_t kFirst[] = {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001,
+                                               0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
+    const std::size_t i = next_++;
+    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint32_t>(random.bits() >> 32);
+  }
+
+ private:
+  std::size_t next_ = 0;
+};
+
+class ExactPatterns final : public Maker {
+ public:
+  using Maker::Maker;
+  void start_row() override {
+    place_ = a_.below(static_cast<int>(cols_));
+    meets_zero_ = cols_ >= 128 && a_.below(2) == 0;
+    if (meets_zero_) place_ = place_ % 32 + 96;
+    col_ = 0;
+  }
+  double element() override { return 0; }
+  std::optional<std::uint32_t> element_bits() override {
+    if (col_++ != place_) return 0;
+    if (meets_zero_) return format_ == Format::f16 ? 0x7c00u : 0x7f800000u;
+    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
+  }
+  /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. For Q4_1 the
+  /// pattern is the scale's or the minimum's, the other is 0.
+  Block block() override {
+    Block block;
+    block.m = is_q4_1() ? 0 : block.m;
+    const bool here = col_ <= place_ && place_ < col_ + static_cast<int>(kBlock);
+    col_ += static_cast<int>(kBlock);
+    if (!here) return block;
+    const double pattern = reference::half_to_double(meets_zero_ ? 0x7c00 : patterns_.half());
+    const bool is_minimum = is_q4_1() && a_.below(2) == 0;
+    block.d = is_minimum ? 0 : pattern;
+    block.m = is_minimum ? pattern : 0;
+    const int sign = is_q4_1() ? 1 : a_.sign();
+    for (int& q : block.q) q = sign * a_.between(1, is_q4_1() ? 15 : 127);
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x(cols_, 1.0f);
+    for (std::size_t i = 0; i < cols_; ++i) {
+      if (i / 32 % 4 == 3) x[i] = 0;
+    }
+    return x;
+  }
+
+ private:
+  PatternSequence patterns_;
+  int place_ = 0;
+  bool meets_zero_ = false;  // then the weight is infinite
+  int col_ = 0;
+};
+
+class Patterns final : public Centred {
+ public:
+  using Centred::Centred;
+  std::optional<std::uint32_t> element_bits() override {
+    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
+  }
+  Block block() override {
+    Block block = Centred::block();
+    block.d = reference::half_to_double(patterns_.half());
+    if (is_q4_1()) block.m = reference::half_to_double(static_cast<std::uint16_t>(a_.bits() >> 48));
+    return block;
+  }
+
+ private:
+  PatternSequence patterns_;
+};
+
+class InfiniteX final : public Centred {
+ public:
+  InfiniteX(Format format, std::size_t cols, std::uint64_t seed) : Centred(format, cols, seed) {
+    for (int& place : places_) place = x_.below(static_cast<int>(cols));
+  }
+  void start_row() override { col_ = 0; }
+  double element() override {
+    const bool here = is_place(col_++);
+    return here ? 0.25 * sign_or_zero() : Centred::element();
+  }
+  Block block() override {
+    Block block = Centred::block();
+    if (is_q4_1()) {  // (q - 8) / 128
+      block.d = 0x1p-7;
+      block.m = -0x1p-4;
+    }
+    for (int& q : block.q) {
+      if (is_place(col_++)) q = (is_q4_1() ? 8 : 0) + 3 * sign_or_zero();
+    }
+    return block;
+  }
+  std::vector<float> x() override {
+    std::vector<float> x = Centred::x();
+    for (const int place : places_)
+      x[static_cast<std::size_t>(place)] = std::numeric_limits<float>::infinity();
+    return x;
+  }
+
+ private:
+  bool is_place(int col) const { return col == places_[0] || col == places_[1]; }
+  int sign_or_zero() { return a_.below(4) == 0 ? 0 : a_.sign(); }
+  std::array<int, 2> places_{};
+  int col_ = 0;
+};
+
 std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::size_t cols,
                                   std::uint64_t seed) {
   if (inputs == "E") return std::make_unique<Exact>(format, cols, seed);
@@ -281,6 +417,10 @@ std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::s
   if (inputs == "S-outlier") return std::make_unique<Outlier>(format, cols, seed);
   if (inputs == "S-cancel") return std::make_unique<Cancelling>(format, cols, seed);
   if (inputs == "S-denormal") return std::make_unique<Denormal>(format, cols, seed);
+  if (inputs == "R-signs") return std::make_unique<Signs>(format, cols, seed);
+  if (inputs == "E-patterns") return std::make_unique<ExactPatterns>(format, cols, seed);
+  if (inputs == "patterns") return std::make_unique<Patterns>(format, cols, seed);
+  if (inputs == "N-x") return std::make_unique<InfiniteX>(format, cols, seed);
   throw UsageError("products have no inputs '" + std::string(inputs) + "'");
 }
 
@@ -308,8 +448,11 @@ gguf::TensorType tensor_type(Format format) {
   }
 }
 
-std::vector<std::string_view> product_classes() {
-  return {"E", "E2", "R", "S-constant", "S-outlier", "S-cancel", "S-denormal"};
+std::vector<std::string_view> product_classes(Format format) {
+  std::vector<std::string_view> classes{"E",        "E2",         "R",          "S-constant", "S-outlier",
+                                        "S-cancel", "S-denormal", "E-patterns", "N-x"};
+  if (reference::block_elements(format) == kBlock) classes.push_back("R-signs");
+  return classes;
 }
 
 ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
@@ -327,7 +470,16 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
     if (in_blocks) {
       for (std::size_t block = 0; block < cols / kBlock; ++block) writer.add(maker->block());
     } else {
-      for (std::size_t col = 0; col < cols; ++col) writer.add(maker->element());
+      for (std::size_t col = 0; col < cols; ++col) {
+        const std::optional<std::uint32_t> bits = maker->element_bits();
+        if (!bits) {
+          writer.add(maker->element());
+        } else if (format == Format::f16) {
+          writer.add_half(static_cast<std::uint16_t>(*bits));
+        } else {
+          writer.add_bits(*bits);
+        }
+      }
     }
   }
   return made;

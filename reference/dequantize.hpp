@@ -33,7 +33,7 @@ constexpr std::size_t block_bytes(Format format) {
 /// A weight and what stands behind it: value = scaled + offset. Both parts and their sum are exact in double.
 struct Weight {
   double scaled = 0;
-  double offset = 0;  ///< m of Q4_1, else 0
+  double offset = -0.0;  ///< m of Q4_1, else -0, which adds nothing, not even a sign
   double value() const { return scaled + offset; }
   /// |d q| + |m|: the weight in the expanded form of |A|.
   double expanded_magnitude() const { return std::fabs(scaled) + std::fabs(offset); }
@@ -58,15 +58,15 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
     const std::byte* block = blocks.data() + b * block_bytes(format);
     switch (format) {
       case Format::f32:
-        visit(b, Weight{static_cast<double>(detail::load<float>(block)), 0});
+        visit(b, Weight{static_cast<double>(detail::load<float>(block))});
         break;
       case Format::f16:
-        visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block)), 0});
+        visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block))});
         break;
       case Format::q8_0: {
         const double d = half_to_double(detail::load<std::uint16_t>(block));
         for (std::size_t i = 0; i < 32; ++i) {
-          visit(b * 32 + i, Weight{d * detail::load<signed char>(block + 2 + i), 0});
+          visit(b * 32 + i, Weight{d * detail::load<signed char>(block + 2 + i)});
         }
         break;
       }

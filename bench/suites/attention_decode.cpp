@@ -1,3 +1,5 @@
+#include <cmath>
+#include <limits>
 #include <set>
 
 #include "bench/op_suite.hpp"
@@ -39,10 +41,21 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
                 {{"n_heads"}, {"n_kv_heads"}, {"head_dim", 8, 8}, {"context"}, {"head_major", 0}},
                 all_sizes()) {}
 
-  /// (a) q = 0, V integers: the mean; (b) planted keys with equal scores, all others 128 or more below:
-  /// exact; (c) normal inputs; (d) scores of about +200 and -200; (e) outliers in q, K and V, for which only
-  /// honest errors are judged.
-  std::vector<std::string> inputs() const override { return {"a", "b", "c", "d", "e"}; }
+  /// class   what it is                                            a fault that it is there for
+  /// a       q = 0, V integers: the mean                           a dropped position
+  /// b       planted keys with equal scores, all others 128 or     a position or an edge of a tile off
+  ///         more below: exact
+  /// c       normal inputs                                         scores, probabilities or sums in half
+  /// d       scores of about +200 and -200                         no maximum
+  /// e       outliers in q, K and V                                (honest errors alone)
+  /// f       scores of about -1000, all of them                    a maximum that starts at 0
+  /// g       infinities and NaN in V, where each stays in its      NaN taken for masked, skipping of what is 0
+  ///         column
+  /// h       a key of the first KV head with a score of +infinity  NaN hidden by the maximum, or carried to other
+  ///         or NaN: its heads are NaN                             heads
+  /// far     c for the last KV head alone, beyond a hole           head * stride and position * stride in 32 bits
+  ///         (op_suite.hpp)
+  std::vector<std::string> inputs() const override { return {"a", "b", "c", "d", "e", "f", "g", "h", kFar}; }
 
  protected:
   AttentionDecodeParams without_pointers(const Shape& shape) const override {
@@ -64,6 +77,9 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
                        "expected in '" +
                        to_string(shape) + "'");
     }
+  }
+  bool tells_more_at(const Shape& shape, std::string_view inputs) const override {
+    return at(shape, "context") < 1000 || (inputs != "f" && inputs != "g" && inputs != "h");
   }
   /// The length stands in device memory, not in the parameters: the cache read and the work on it are added
   /// here.
@@ -102,12 +118,16 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
 
   void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
     const int context = at(c.shape, "context");
+    params.position = holder.input(std::vector<int>{context - 1});
+    if (c.inputs == kFar) {
+      fill_last_kv_head(params, c, chain, holder);
+      return;
+    }
     const Problem problem = make(c, params, context);
     Expected<float> expected = expect(c, params, problem, chain);
     params.q = holder.input(problem.q);
     params.k_cache = holder.input(in_cache(problem.k, params, c.shape));
     params.v_cache = holder.input(in_cache(problem.v, params, c.shape));
-    params.position = holder.input(std::vector<int>{context - 1});
     params.y = holder.output(std::move(expected));
   }
 
@@ -126,20 +146,55 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
                                          {6, 2, 128, 300, 1},
                                          {1, 1, 8, 67, 0},
                                          {1, 1, 128, 4096, 1}});
+    sizes.limits = {{{1, 1, 8, 8201, 0}, {"a", "b", "c"}},
+                    {{2, 1, 8, 65601, 1}, {"a"}},
+                    {{1, 1, 8, 131073, 0}, {"b"}},
+                    {{1 << 22, 1 << 22, 128, 9, 0}, {kFar}},
+                    {{1 << 22, 1 << 21, 128, 9, 1}, {kFar}}};
     sizes.bench = {{9, 3, 64, 512, 0}, {32, 4, 64, 2048, 0}, {32, 8, 128, 4096, 0}};
     return sizes;
+  }
+
+  void fill_last_kv_head(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const {
+    AttentionDecodeParams last = params;
+    last.n_heads = params.n_heads / params.n_kv_heads;
+    last.n_kv_heads = 1;
+    const Problem problem = make(c, last, at(c.shape, "context"));
+    const auto head_dim = static_cast<std::size_t>(params.head_dim);
+    const std::size_t left_out = static_cast<std::size_t>(params.n_heads - last.n_heads) * head_dim;
+    const auto cache = [&](const std::vector<half>& x) {
+      const std::size_t head =
+          static_cast<std::size_t>(params.n_kv_heads - 1) * static_cast<std::size_t>(params.head_stride);
+      std::vector<Piece<half>> rows;
+      for (std::size_t i = 0; i < x.size(); i += head_dim) {
+        const auto from = x.begin() + static_cast<std::ptrdiff_t>(i);
+        rows.push_back({head + i / head_dim * static_cast<std::size_t>(params.position_stride),
+                        {from, from + params.head_dim}});
+      }
+      return holder.sparse_input<half>(cache_size(c.shape), rows);
+    };
+    params.q = holder.input(problem.q, left_out);
+    params.k_cache = cache(problem.k);
+    params.v_cache = cache(problem.v);
+    params.y = holder.output(expect(c, last, problem, chain), left_out);
+    holder.judge_last(static_cast<std::size_t>(last.n_heads));
   }
 
   /// Positions the cache has room for: some behind the context, which are filled with NaN.
   static constexpr int kRoom = 3;
   static int capacity(const Shape& shape) { return at(shape, "context") + kRoom; }
 
+  static std::size_t cache_size(const Shape& shape) {
+    return static_cast<std::size_t>(capacity(shape)) * static_cast<std::size_t>(at(shape, "n_kv_heads")) *
+           static_cast<std::size_t>(at(shape, "head_dim"));
+  }
+
   /// From (context, n_kv_heads, head_dim) to the cache's strides.
   static std::vector<half> in_cache(const std::vector<half>& x, const AttentionDecodeParams& p,
                                     const Shape& shape) {
     const auto heads = static_cast<std::size_t>(p.n_kv_heads);
     const auto head_dim = static_cast<std::size_t>(p.head_dim);
-    std::vector<half> cache(static_cast<std::size_t>(capacity(shape)) * heads * head_dim, poison<half>());
+    std::vector<half> cache(cache_size(shape), poison<half>());
     for (std::size_t i = 0; i < x.size(); ++i) {
       const std::size_t position = i / (heads * head_dim);
       const std::size_t head = i / head_dim % heads;
@@ -170,17 +225,39 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
         problem.k[i] = to_half(planted.contains(position) ? 1 : -1);
       }
     }
-    if (c.inputs == "d") {
-      // q of +-1, K along it or against it: scores of about +-200 that differ in their last digits.
+    if (c.inputs == "d" || c.inputs == "f") {
+      // q of +-1, K along it or against it: scores of about +-200, or -1000, that differ in their last digits.
       for (std::size_t i = 0; i < problem.q.size(); ++i)
         problem.q[i] = (i % head_dim) % 3 == 0 ? -1.0f : 1.0f;
-      const double size = 200 / (p.scale * static_cast<double>(head_dim));
+      const bool far_below = c.inputs == "f";
+      const double size = (far_below ? 1000 : 200) / (p.scale * static_cast<double>(head_dim));
       for (std::size_t i = 0; i < n; i += head_dim) {
-        const int sign = random.sign();
+        const int sign = far_below ? -1 : random.sign();
         for (std::size_t j = 0; j < head_dim; ++j) {
           problem.k[i + j] = to_half(sign * (j % 3 == 0 ? -size : size) * (1 + 0.002 * random.normal()));
         }
       }
+    }
+    if (c.inputs == "g") {
+      // By column: finite, infinite, NaN, and infinities of both signs where there are two positions.
+      const std::size_t row = static_cast<std::size_t>(p.n_kv_heads) * head_dim;
+      const double infinity = std::numeric_limits<double>::infinity();
+      for (std::size_t i = 0; i < row; ++i) {
+        const std::size_t first = static_cast<std::size_t>(random.below(context)) * row + i;
+        const std::size_t second = static_cast<std::size_t>(random.below(context)) * row + i;
+        if (i % 4 == 1) problem.v[first] = to_half(random.sign() * infinity);
+        if (i % 4 == 2) problem.v[first] = to_half(std::nan(""));
+        if (i % 4 == 3) problem.v[first] = to_half(infinity);
+        if (i % 4 == 3) problem.v[second] = to_half(-infinity);
+      }
+    }
+    if (c.inputs == "h") {
+      const std::size_t place =
+          static_cast<std::size_t>(random.below(context)) * static_cast<std::size_t>(p.n_kv_heads) * head_dim;
+      const bool plus = random.below(2) == 0;
+      for (std::size_t head = 0; plus && head < static_cast<std::size_t>(p.n_heads / p.n_kv_heads); ++head)
+        problem.q[head * head_dim] = std::fabs(problem.q[head * head_dim]) + 1;
+      problem.k[place] = to_half(plus ? std::numeric_limits<double>::infinity() : std::nan(""));
     }
     if (c.inputs == "e") {
       for (std::size_t i = 0; i < problem.q.size(); i += 17) problem.q[i] *= 30;
@@ -220,7 +297,10 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
         expected.want.push_back(c.inputs == "a" ? std::round(y * context) / context : y);
       }
       for (std::size_t j = 0; j < head_dim; ++j) {
-        expected.bound.push_back(c.inputs == "a" ? ulp(expected.want[head * head_dim + j])
+        const double want = expected.want[head * head_dim + j];
+        const bool special = c.inputs == "g" || (c.inputs == "h" && head < group);
+        expected.bound.push_back(c.inputs == "a" ? ulp(want)
+                                 : special       ? bound_if_finite(want, of_head.bound[j])
                                                  : of_head.bound[j]);
       }
     }

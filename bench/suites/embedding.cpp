@@ -14,10 +14,20 @@ class Embedding final : public OpSuite<EmbeddingParams> {
                 sizes_for(format)),
         format_(format) {}
 
-  /// Which token: the first or last of the table, any, one before or behind it; "denormal": any, of a table
-  /// with small scales.
+  /// class      what it is                                      a fault that it is there for
+  /// first      the table's first token                         a row off
+  /// last       its last                                        a guard one too small
+  /// random     any token                                       a wrong stride
+  /// before     token -1: zeros                                 no guard below
+  /// behind     token n_vocab: zeros                            a guard one too large
+  /// denormal   any token, small scales                         denormals flushed
+  /// signs      the last token; scales and minima of both       a scale read as unsigned, -0 as 0
+  ///            signs
+  /// patterns   the last token; bit patterns in turn, in        conversions by bit tricks
+  ///            65536 columns every half
+  /// far        the last token, beyond a hole (op_suite.hpp)    rows cut to 16 or 20 bits, row * stride in 32 bits
   std::vector<std::string> inputs() const override {
-    return {"first", "last", "random", "denormal", "before", "behind"};
+    return {"first", "last", "random", "denormal", "before", "behind", "signs", "patterns", kFar};
   }
 
  protected:
@@ -38,26 +48,33 @@ class Embedding final : public OpSuite<EmbeddingParams> {
 
   void fill(EmbeddingParams& params, const Case& c, int, Holder& holder) const override {
     const int n_vocab = params.table.rows;
-    const auto rows = static_cast<std::size_t>(n_vocab);
+    const std::size_t rows_left_out = hole(c, static_cast<std::size_t>(n_vocab), 2);
+    const std::size_t rows = static_cast<std::size_t>(n_vocab) - rows_left_out;
     const auto width = static_cast<std::size_t>(params.table.cols);
     int token = Random(c.seed, 2).below(n_vocab);
     if (c.inputs == "first") token = 0;
-    if (c.inputs == "last") token = n_vocab - 1;
+    if (c.inputs == "last" || c.inputs == "signs" || c.inputs == "patterns" || c.inputs == kFar)
+      token = n_vocab - 1;
     if (c.inputs == "before") token = -1;
     if (c.inputs == "behind") token = n_vocab;
-    const ProductInputs made =
-        make_product_inputs(c.inputs == "denormal" ? "S-denormal" : "R", format_, rows, width, c.seed);
+    const ProductInputs made = make_product_inputs(weights_for(c.inputs), format_, rows, width, c.seed);
 
     Expected<float> expected{std::vector<double>(width, 0.0), {}};
     if (token >= 0 && token < n_vocab) {
-      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token)), expected.want);
+      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token) - rows_left_out),
+                                    expected.want);
     }
-    params.table = holder.input(pack(tensor_type(format_), rows, width, made.a.blocks));
+    params.table = holder.input(pack(tensor_type(format_), rows, width, made.a.blocks), rows_left_out);
     params.token = holder.input(std::vector<int>{token});
     params.y = holder.output(std::move(expected));
   }
 
  private:
+  static const char* weights_for(const std::string& inputs) {
+    if (inputs == "signs") return "R-signs";
+    if (inputs == "patterns") return "patterns";
+    return inputs == "denormal" ? "S-denormal" : "R";
+  }
   static Sizes sizes_for(reference::Format format) {
     Sizes sizes;
     sizes.smoke = {{3, 32}};
@@ -66,6 +83,9 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     if (reference::block_elements(format) == 1) {
       for (const int width : {1, 31, 33, 257, 1021}) sizes.edge.push_back({5, width});
     }
+    sizes.limits = {{{1, 65536}, {"patterns"}},    {{65601, 32}, {kFar}},
+                    {{151936, 576}, {kFar}},       {{256000, 2048}, {kFar}},
+                    {{(1 << 20) + 5, 32}, {kFar}}, {{(1 << 23) + 3, 1056}, {kFar}}};
     sizes.bench = {{49152, 576}, {32000, 2048}};
     return sizes;
   }

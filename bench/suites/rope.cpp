@@ -25,10 +25,21 @@ class Rope final : public OpSuite<RopeParams> {
                           {3, 128, 32, 77},
                           {7, 80, 20, 12345},
                           {31, 66, 62, 131070}},
-                 .bench = {{32, 128, 128, 2000}}}),
+                 .bench = {{32, 128, 128, 2000}},
+                 .limits = {{{65601, 2, 2, 131071}, {"random"}},
+                            {{1, 64, 64, 4194303}, {kFar}},
+                            {{1, 4096, 4096, (1 << 20) + 1}, {kFar}}}}),
         pairs_(pairs) {}
 
-  std::vector<std::string> inputs() const override { return {"random", "decades"}; }
+  /// class     what it is                                     a fault that it is there for
+  /// random    normal                                         pairs of the other kind, a sense or a position off
+  /// decades   120 binades                                    a sum in which the small one of a pair is lost
+  /// large     up to 2^126                                    products of two elements on the way
+  /// special   infinities, NaN, zeros, among what is not      skipping of what is 0, writes to what is not rotated
+  ///           rotated too
+  /// far       a table with a hole before its last row        the position cut to 16 or 20 bits, position * pairs in
+  ///           (op_suite.hpp)                                 32 bits
+  std::vector<std::string> inputs() const override { return {"random", "decades", "large", "special", kFar}; }
 
  protected:
   RopeParams without_pointers(const Shape& shape) const override {
@@ -58,8 +69,11 @@ class Rope final : public OpSuite<RopeParams> {
     const int position = at(c.shape, "position");
     const auto n = static_cast<std::size_t>(params.n_heads) * static_cast<std::size_t>(params.head_dim);
     Random random(c.seed, 1);
-    const std::vector<float> x =
-        generate(n, [&] { return c.inputs == "decades" ? random.over_binades(-60, 60) : random.normal(); });
+    const std::vector<float> x = generate(n, [&]() -> float {
+      if (c.inputs == "large") return random.over_binades(100, 126);
+      if (c.inputs == "special") return special_float(random) * 0.25f;
+      return c.inputs == "decades" ? random.over_binades(-60, 60) : random.normal();
+    });
 
     reference::Matrix<double> y =
         Eigen::Map<const reference::Matrix<float>>(x.data(), params.n_heads, params.head_dim).cast<double>();
@@ -72,18 +86,23 @@ class Rope final : public OpSuite<RopeParams> {
       }
     }
     reference::rope<double>(pairs_, y, position, params.n_rotated, kBase);
-    const Expected<float> expected{{y.data(), y.data() + y.size()},
-                                   {bound.data(), bound.data() + bound.size()}};
+    Expected<float> expected{{y.data(), y.data() + y.size()}, {bound.data(), bound.data() + bound.size()}};
+    if (c.inputs == "special") {
+      for (std::size_t i = 0; i < n; ++i)
+        expected.bound[i] = bound_if_finite(expected.want[i], expected.bound[i]);
+    }
 
     // Only this position's row is filled; reading any other gives NaN.
     const RopeTable angles(params.n_rotated, kBase);
     const auto n_pairs = static_cast<std::size_t>(angles.n_pairs());
-    std::vector<float2> table((static_cast<std::size_t>(position) + 1) * n_pairs,
-                              {poison<float>(), poison<float>()});
+    const std::size_t before = static_cast<std::size_t>(position) * n_pairs;
+    const std::size_t left_out = c.inputs == kFar ? before : 0;
+    std::vector<float2> table(before - left_out, {poison<float>(), poison<float>()});
+    table.reserve(table.size() + n_pairs);
     const std::vector<float2> row = angles.row(position);
-    std::copy(row.begin(), row.end(), table.end() - static_cast<std::ptrdiff_t>(n_pairs));
+    table.insert(table.end(), row.begin(), row.end());
 
-    params.table = holder.input(table);
+    params.table = holder.input(table, left_out);
     params.position = holder.input(std::vector<int>{position});
     params.x = holder.in_place(x, expected);
   }

@@ -12,15 +12,26 @@ namespace {
 class Swiglu final : public OpSuite<SwigluParams> {
  public:
   Swiglu()
-      : OpSuite(kSwiglu, "f32", {{"n"}},
+      : OpSuite(kSwiglu, "f32", {{"n", 1, 1, kLargestCount}},
                 {.smoke = {{40}},
                  .model = {{1536}, {5632}},
                  .edge = {{1}, {2}, {3}, {31}, {33}, {127}, {257}, {1021}, {4099}, {65536}},
-                 .bench = {{1 << 14}, {1 << 24}}}) {}
+                 .bench = {{1 << 14}, {1 << 24}},
+                 .limits = {
+                     {{3 * 65536 + 1}, {"random"}}, {{(1 << 20) + 5}, {kFar}}, {{(1 << 30) + 5}, {kFar}}}}) {}
 
-  /// "saturating": gates where exp or the quotient over- or underflows, zeros of both signs and denormals;
-  /// "range": gates of all sizes in [-128, 128].
-  std::vector<std::string> inputs() const override { return {"random", "range", "saturating"}; }
+  /// class        what it is                                          a fault that it is there for
+  /// random       normal                                              another activation, a sigmoid in half
+  /// range        gates of all sizes in [-128, 128]                   the tail lost with 1 + exp(-gate)
+  /// saturating   gates where exp or the quotient over- or            an exp that overflows to NaN
+  ///              underflows, zeros of both signs, denormals
+  /// large        up near the largest float, gates below -1.3:        (gate * up) first, which overflows
+  ///              the output is finite
+  /// special      gate or up infinite or NaN                          clamped gates, skipping of up = 0
+  /// far          beyond a hole (op_suite.hpp)                        n cut to 20 bits, bytes counted in 32 bits
+  std::vector<std::string> inputs() const override {
+    return {"random", "range", "saturating", "large", "special", kFar};
+  }
 
  protected:
   SwigluParams without_pointers(const Shape& shape) const override {
@@ -40,28 +51,36 @@ class Swiglu final : public OpSuite<SwigluParams> {
     static constexpr std::array kSpecial{100.0f, -100.0f, 0.0f,    -0.0f,  88.0f,   -88.0f, 89.0f,
                                          -89.0f, 104.0f,  -104.0f, 1e-40f, -1e-40f, 1e-45f, -1e-45f,
                                          1e4f,   -1e4f,   3e38f,   -3e38f, -87.3f,  -87.4f, -103.9f};
-    const auto n = static_cast<std::size_t>(params.n);
+    const std::size_t left_out = hole(c, static_cast<std::size_t>(params.n), kKept);
+    const std::size_t n = static_cast<std::size_t>(params.n) - left_out;
     Random random(c.seed, 1);
     std::size_t i = 0;
     const std::vector<float> gate = generate(n, [&]() -> float {
       if (c.inputs == "saturating") return kSpecial[i++ % kSpecial.size()];
       if (c.inputs == "range") return 256 * (random.uniform() - 0.5f);
-      return random.normal();
+      if (c.inputs == "large") return -1.3f - 20 * random.uniform();
+      return c.inputs == "special" ? special_float(random) : random.normal();
     });
-    const std::vector<float> up =
-        generate(n, [&] { return c.inputs == "random" ? random.normal() : 0.25f * random.normal(); });
+    const std::vector<float> up = generate(n, [&]() -> float {
+      if (c.inputs == "large") return random.over_binades(126, 128);
+      if (c.inputs == "special") return special_float(random);
+      return c.inputs == "random" || c.inputs == kFar ? random.normal() : 0.25f * random.normal();
+    });
 
     const reference::Vector<double> y = reference::swiglu<double>(
-        Eigen::Map<const reference::Vector<float>>(gate.data(), params.n).cast<double>(),
-        Eigen::Map<const reference::Vector<float>>(up.data(), params.n).cast<double>());
+        Eigen::Map<const reference::Vector<float>>(gate.data(), static_cast<Eigen::Index>(n)).cast<double>(),
+        Eigen::Map<const reference::Vector<float>>(up.data(), static_cast<Eigen::Index>(n)).cast<double>());
     Expected<float> expected;
     for (std::size_t j = 0; j < n; ++j) {
-      expected.want.push_back(y(static_cast<Eigen::Index>(j)));
-      expected.bound.push_back(swiglu_bound(expected.want[j], up[j]));
+      const double value = y(static_cast<Eigen::Index>(j));
+      const double bound = swiglu_bound(value, up[j]);
+      expected.want.push_back(c.inputs == "special" ? as_float(value) : value);
+      expected.bound.push_back(c.inputs == "special" ? bound_if_finite(expected.want[j], bound) : bound);
     }
-    params.gate = holder.input(gate);
-    params.up = holder.input(up);
-    params.y = holder.output(std::move(expected));
+    params.gate = holder.input(gate, left_out);
+    params.up = holder.input(up, left_out);
+    params.y = holder.output(std::move(expected), left_out);
+    if (left_out > 0) holder.judge_last(n);
   }
 };
 

@@ -20,6 +20,14 @@ class Buffer {
   Buffer() = default;
   Buffer(Device& device, std::size_t n, const std::string& owner)
       : device_(&device), data_(static_cast<T*>(device.allocate(n * sizeof(T), owner))), size_(n) {}
+  /// Of Device::allocate_sparse.
+  static Buffer sparse(Device& device, std::size_t n, const std::string& owner) {
+    Buffer buffer;
+    buffer.device_ = &device;
+    buffer.data_ = static_cast<T*>(device.allocate_sparse(n * sizeof(T), owner));
+    buffer.size_ = n;
+    return buffer;
+  }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     Buffer moved(std::move(other));
@@ -36,14 +44,17 @@ class Buffer {
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return size_ * sizeof(T); }
 
-  /// Copies host[0, host.size()) to the start of the buffer, in the stream's order. host.size() <= size().
-  void upload(Stream& stream, std::span<const T> host) const {
-    stream.copy_to_device(data_, host.data(), host.size_bytes());
+  /// Copies host[0, host.size()) to the buffer from element `first` on, in the stream's order. first +
+  /// host.size() <= size().
+  void upload(Stream& stream, std::span<const T> host, std::size_t first = 0) const {
+    stream.copy_to_device(data_ + first, host.data(), host.size_bytes());
   }
   /// The whole buffer, once the stream has done all before it. Waits.
-  std::vector<T> download(Stream& stream) const {
-    std::vector<T> host(size_);
-    stream.copy_to_host(host.data(), data_, bytes());
+  std::vector<T> download(Stream& stream) const { return download(stream, 0, size_); }
+  /// Likewise n elements from `first` on.
+  std::vector<T> download(Stream& stream, std::size_t first, std::size_t n) const {
+    std::vector<T> host(n);
+    stream.copy_to_host(host.data(), data_ + first, n * sizeof(T));
     stream.synchronize();
     return host;
   }

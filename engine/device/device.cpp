@@ -17,6 +17,16 @@ void* Device::allocate(std::size_t bytes, const std::string& owner) {
   return pointer;
 }
 
+void* Device::allocate_sparse(std::size_t bytes, const std::string& owner) {
+  void* pointer = allocate_sparse_raw(std::max<std::size_t>(bytes, 1), owner);
+  const std::lock_guard lock(mutex_);
+  const std::size_t taken = info().kind == DeviceKind::simt ? 0 : bytes;
+  holdings_.emplace(pointer, Holding{owner, taken});
+  held_bytes_ += taken;
+  ++counters_.allocations;
+  return pointer;
+}
+
 void Device::release(void* pointer) noexcept {
   if (pointer == nullptr) return;
   {

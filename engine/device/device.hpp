@@ -98,6 +98,11 @@ class Device {
   /// Throws OutOfMemory naming owner, bytes, what the device has left and who holds the rest when there is not
   /// enough. Prefer Buffer<T>.
   void* allocate(std::size_t bytes, const std::string& owner);
+  /// Likewise, for memory of which little will be touched. The SIMT device takes memory only for the pages
+  /// that are (the others read as zeros), does not count it in holdings(), and maps as much again before the
+  /// address, so that an index that became negative gives a wrong result and not the end of the process; its
+  /// checked build has none. A GPU takes all of it.
+  void* allocate_sparse(std::size_t bytes, const std::string& owner);
   void release(void* pointer) noexcept;
   /// Bytes that can be allocated now; on the SIMT device, of the host's memory. The largest number: not known.
   virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
@@ -112,6 +117,9 @@ class Device {
 
  protected:
   virtual void* allocate_raw(std::size_t bytes, const std::string& owner) = 0;
+  virtual void* allocate_sparse_raw(std::size_t bytes, const std::string& owner) {
+    return allocate_raw(bytes, owner);
+  }
   virtual void release_raw(void* pointer) noexcept = 0;
   /// What allocate_raw throws when there is not enough.
   OutOfMemory out_of_memory(std::size_t bytes, const std::string& owner) const;

@@ -17,6 +17,9 @@ struct LaunchConfig {
   unsigned block = 32;        ///< threads a block
   unsigned shared_bytes = 0;  ///< dynamic shared memory a block (DYN_SHARED)
   bool resident = false;      ///< blocks wait for each other: all of them must be on the device at once
+  /// So many of the first blocks (row by row of the grid) write only what nobody reads: the SIMT device, which
+  /// would take hours for a grid of millions, leaves them out. A GPU runs them.
+  unsigned unread_blocks = 0;
 };
 
 /// A kernel under its one name: looked up in an image on a CUDA device, called on the SIMT device.

@@ -99,12 +99,12 @@ Worker::~Worker() {
 
 Block* Worker::start_block() {
   const Launch& launch = *progress->launch;
-  const unsigned total = launch.grid_x * launch.grid_y;
+  const unsigned total = launch.grid_x * launch.grid_y - launch.first_block;
   const unsigned turn = progress->next_block.fetch_add(1, std::memory_order_relaxed);
   if (turn >= total) return nullptr;
-  const unsigned number = !progress->block_order.empty()          ? progress->block_order[turn]
-                          : order.kind == Order::Kind::descending ? total - 1 - turn
-                                                                  : turn;
+  const unsigned number = launch.first_block + (!progress->block_order.empty() ? progress->block_order[turn]
+                                                : order.kind == Order::Kind::descending ? total - 1 - turn
+                                                                                        : turn);
   if (free_blocks_.empty()) {
     blocks_.push_back(std::make_unique<Block>());
     Block& fresh = *blocks_.back();
@@ -337,7 +337,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
   Progress progress;
   progress.launch = &launch;
   progress.number = n_launches_++;
-  const unsigned total = launch.grid_x * launch.grid_y;
+  const unsigned total = launch.grid_x * launch.grid_y - launch.first_block;
   if (order_.kind == Order::Kind::random) {
     progress.block_order.resize(total);
     for (unsigned i = 0; i < total; ++i) progress.block_order[i] = i;

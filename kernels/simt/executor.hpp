@@ -20,7 +20,8 @@ struct Launch {
   unsigned grid_x = 1, grid_y = 1;
   unsigned block = 32;
   unsigned shared_bytes = 0;
-  bool resident = false;  ///< blocks may wait for each other
+  bool resident = false;     ///< blocks may wait for each other
+  unsigned first_block = 0;  ///< those before it are left out
 };
 
 namespace checker {

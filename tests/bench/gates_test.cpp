@@ -439,6 +439,33 @@ TEST(Judge, ExactMeansTheBits) {
   EXPECT_FALSE(judge_one(8, 7).passed);
 }
 
+TEST(Judge, WhatIsNotFiniteIsJudgedByItsClass) {
+  const auto infinity = static_cast<float>(kInfinity);
+  EXPECT_TRUE(judge_one(kNan, kNan, {0.0}).passed);  // a bound: this NaN is meant
+  EXPECT_TRUE(judge_one(std::bit_cast<float>(0xffc12345u), kNan, {0.0}).passed);
+  EXPECT_FALSE(judge_one(kNan, kNan, {static_cast<double>(kNan)}).passed);
+  EXPECT_FALSE(judge_one(poison<float>(), kNan, {0.0}).passed);
+  EXPECT_FALSE(judge_one(infinity, kNan, {0.0}).passed);
+  EXPECT_FALSE(judge_one(0.0f, kNan, {0.0}).passed);
+  EXPECT_TRUE(judge_one(infinity, kInfinity, {0.0}).passed);
+  EXPECT_FALSE(judge_one(-infinity, kInfinity, {0.0}).passed);
+  EXPECT_FALSE(judge_one(kNan, kInfinity, {0.0}).passed);
+  EXPECT_FALSE(judge_one(std::numeric_limits<float>::max(), kInfinity, {0.0}).passed);
+  // Conversions to half make one NaN of all.
+  EXPECT_TRUE(judge_one(half{0x7fff}, kNan).passed);
+  EXPECT_FALSE(judge_one(half{0x7e00}, kNan).passed);
+  EXPECT_FALSE(judge_one(half{0xffff}, kNan).passed);
+  EXPECT_EQ(bound_if_finite(2, 0.5), 0.5);
+  EXPECT_EQ(bound_if_finite(kInfinity, kInfinity), 0);
+  EXPECT_EQ(bound_if_finite(kNan, kNan), 0);
+}
+
+TEST(Judge, HashesEveryNanOfFloatAlike) {
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(hashed(std::bit_cast<float>(0xffc12345u))), 0x7fc00000u);
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(hashed(-0.0f)), 0x80000000u);
+  EXPECT_EQ(hashed(half{0xfe01}).bits, 0xfe01);
+}
+
 TEST(Judge, LengthsMustAgree) {
   const Floats got{1, 2};
   Verdict verdict = nothing_judged();

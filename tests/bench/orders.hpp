@@ -46,7 +46,7 @@ class Orders {
           if (!variant.bit_exact || !suite.applies(variant.name, shape)) continue;
           const LaunchConfig config = suite.config(variant.name, shape);
           if (config.grid.x * config.grid.y * config.block <= 32) continue;
-          for (const std::string& inputs : suite.inputs()) {
+          for (const std::string& inputs : suite.inputs_at(shape)) {
             const bench::Case c{suite.op(), variant.name, shape, inputs};
             ++outcome.n_cases;
             if (!same_in_all(suite, c)) {

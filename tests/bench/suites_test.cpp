@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
 
 #include "bench/op_suite.hpp"
 #include "bench/suite.hpp"
 #include "bench/weights.hpp"
 #include "engine/device/simt/simt_device.hpp"
+#include "engine/ops/ops.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -234,6 +236,165 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
   }
   EXPECT_THROW(make_product_inputs("E", Format::q4_1, 1, 1 << 20, 1), UsageError);
   EXPECT_THROW(make_product_inputs("Z", Format::q4_1, 1, 32, 1), UsageError);
+}
+
+TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
+  using reference::Format;
+  for (const Format format : {Format::q8_0, Format::q4_1}) {
+    const ProductInputs made = make_product_inputs("R-signs", format, 8, 256, 1);
+    std::set<std::pair<bool, bool>> signs;
+    for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(format)) {
+      const std::byte* block = made.a.blocks.data() + at;
+      const auto is_negative = [](const std::byte* half) {
+        return (reference::detail::load<std::uint16_t>(half) & 0x8000) != 0;
+      };
+      signs.insert({is_negative(block), format == Format::q4_1 && is_negative(block + 2)});
+    }
+    EXPECT_EQ(signs.size(), format == Format::q4_1 ? 4U : 2U);
+  }
+}
+
+TEST(ProductInputs, PatternsAreEveryHalf) {
+  const ProductInputs made = make_product_inputs("E-patterns", reference::Format::f16, 65544, 32, 1);
+  std::set<std::uint16_t> patterns;
+  for (std::size_t i = 0; i < made.a.blocks.size(); i += 2)
+    patterns.insert(reference::detail::load<std::uint16_t>(made.a.blocks.data() + i));
+  EXPECT_EQ(patterns.size(), 65536U);
+  const ProductInputs wide = make_product_inputs("E-patterns", reference::Format::f32, 64, 256, 1);
+  int not_a_number = 0;  // infinity times 0
+  for (std::size_t row = 0; row < 64; ++row) {
+    double sum = 0;
+    reference::for_each_weight(
+        reference::Format::f32, wide.a.row(row),
+        [&](std::size_t i, const reference::Weight& w) { sum += w.value() * wide.x[i]; });
+    not_a_number += std::isnan(sum);
+  }
+  EXPECT_GE(not_a_number, 16);
+}
+
+TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
+  using reference::Format;
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+    const ProductInputs made = make_product_inputs("N-x", format, 100, 96, 1);
+    int plus = 0, minus = 0, nan = 0;
+    for (std::size_t row = 0; row < 100; ++row) {
+      double sum = 0;
+      reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+        sum += w.value() * made.x[i];
+      });
+      EXPECT_FALSE(std::isfinite(sum));
+      plus += sum > 0;
+      minus += sum < 0;
+      nan += std::isnan(sum);
+    }
+    EXPECT_GT(plus, 10);
+    EXPECT_GT(minus, 10);
+    EXPECT_GT(nan, 10);
+  }
+}
+
+TEST_F(Suites, EveryOpWithProductsOfSizesIsJudgedPastTwoToThe31) {
+  const std::set<std::string> without{"argmax"};  // one block reads all: an index is a size, at most 2^24
+  for (const auto& suite : suites()) {
+    int far = 0;
+    double largest = 0;
+    for (const Shape& shape : suite->shapes(Sweep::edge)) {
+      const std::vector<std::string> inputs = suite->inputs_at(shape);
+      if (std::find(inputs.begin(), inputs.end(), kFar) == inputs.end()) continue;
+      ++far;
+      double product = 1;
+      for (const auto& [name, size] : shape) product *= std::max(1, size);
+      largest = std::max(largest, product);
+    }
+    if (without.contains(suite->op())) continue;
+    EXPECT_GT(far, 0) << suite->op();
+    EXPECT_GT(largest, 0x1p30) << suite->op();
+  }
+}
+
+TEST_F(Suites, AFarCaseTakesLittleMemory) {
+  const auto resident_mib = [] {
+    std::ifstream statm("/proc/self/statm");
+    double total = 0, resident = 0;
+    statm >> total >> resident;
+    return resident * 4096 / 0x1p20;
+  };
+  const double before = resident_mib();
+  const Case c = Case::parse("gemv_f32/warp rows=2097157,cols=2080 far seed=1");
+  const std::unique_ptr<Trial> trial = suite(c.op).trial(*device, c);
+  trial->reset(*stream);
+  trial->launch(*stream);
+  EXPECT_TRUE(trial->judge(*stream).passed);
+  EXPECT_LT(resident_mib() - before, 64);
+}
+
+TEST_F(Suites, WhatADeviceCannotHoldIsUnavailable) {
+  class NoSparseMemory final : public Device {
+   public:
+    explicit NoSparseMemory(Device& device) : device_(device) {}
+    const DeviceInfo& info() const override { return device_.info(); }
+    std::unique_ptr<Stream> create_stream() override { return device_.create_stream(); }
+    std::unique_ptr<Event> create_event() override { return device_.create_event(); }
+    void* allocate_pinned(std::size_t) override { return nullptr; }
+    void release_pinned(void*) noexcept override {}
+
+   private:
+    void* allocate_raw(std::size_t bytes, const std::string& owner) override {
+      return device_.allocate(bytes, owner);
+    }
+    void* allocate_sparse_raw(std::size_t, const std::string&) override { throw Error("none of that here"); }
+    void release_raw(void* pointer) noexcept override { device_.release(pointer); }
+    Device& device_;
+  } none(*device);
+  const Case c = Case::parse("rms_norm/warp n_rows=2097155,width=2052 far seed=1");
+  EXPECT_THROW(suite(c.op).trial(none, c), Unavailable);
+  EXPECT_NO_THROW(suite(c.op).trial(*device, c));
+}
+
+TEST_F(Suites, ShapesBeyondALimitGetTheInputsThatSeeIt) {
+  const Suite& gemv = suite("gemv_f16");
+  const Shape far{{"rows", 2097157}, {"cols", 2080}};
+  EXPECT_EQ(gemv.inputs_at(far), std::vector<std::string>{kFar});
+  const std::vector<std::string> small = gemv.inputs_at({{"rows", 7}, {"cols", 992}});
+  EXPECT_EQ(small.size(), gemv.inputs().size() - 1);
+  EXPECT_EQ(std::find(small.begin(), small.end(), kFar), small.end());
+}
+
+/// y of 4 blocks of 256 elements that cast_f32_f16 made, those blocks alone that count.
+std::vector<half> cast_ones(const DeviceOptions& options, unsigned unread_blocks) {
+  const std::unique_ptr<Device> device = open_simt_device(options);
+  const Buffer<float> x(*device, 1024, "x");
+  const Buffer<half> y(*device, 1024, "y");
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  x.upload(*stream, std::vector<float>(1024, 1.0f));
+  y.upload(*stream, std::vector<half>(1024, half{7}));
+  LaunchConfig config{{4}, 256};
+  config.unread_blocks = unread_blocks;
+  stream->launch(kCastF32F16.variants[0].kernel, config, CastParams{x.data(), y.data(), 1024});
+  return y.download(*stream);
+}
+
+TEST_F(Suites, UnreadBlocksAreLeftOutInAnyOrder) {
+  for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending, SimtOrder::random}) {
+    DeviceOptions options = simt();
+    options.simt_order = order;
+    options.simt_workers = 3;
+    const std::vector<half> y = cast_ones(options, 3);
+    for (std::size_t i = 0; i < 1024; ++i) ASSERT_EQ(y[i].bits, i < 768 ? 7 : 0x3c00) << i;
+  }
+  EXPECT_THROW(cast_ones(simt(), 4), DeviceFault);
+}
+
+TEST_F(Suites, SparseMemoryReadsAsZeroOnBothSidesOfItsStart) {
+  constexpr std::size_t n = std::size_t{1} << 33;
+  const auto buffer = Buffer<char>::sparse(*device, n, "test");
+  buffer.upload(*stream, std::vector<char>{1, 2, 3}, n - 3);
+  EXPECT_EQ(buffer.download(*stream, n - 4, 4), (std::vector<char>{0, 1, 2, 3}));
+  char before = 9;
+  stream->copy_to_host(&before, buffer.data() - n, 1);  // as an index that became negative
+  stream->synchronize();
+  EXPECT_EQ(before, 0);
+  EXPECT_EQ(device->holdings().at("test"), 0U);
 }
 
 TEST(RandomNumbers, TheSameOnEverySystem) {

@@ -72,7 +72,10 @@ class Chain : public ::testing::TestWithParam<const bench::Suite*> {
   };
   /// The roundings on the way to the first output, which no gate accepts: a count is no result.
   int count(const std::string& variant, const bench::Shape& shape) const {
-    const auto trial = suite_.trial(*device_, {suite_.op(), variant, shape, suite_.inputs().front()});
+    // Shapes that are made with a hole alone are too large without.
+    const std::string first = suite_.inputs_at(shape).front();
+    const std::string inputs = first == "far" ? first : suite_.inputs().front();
+    const auto trial = suite_.trial(*device_, {suite_.op(), variant, shape, inputs});
     trial->reset(*stream_);
     trial->launch(*stream_);
     const double got = trial->judge(*stream_).got;

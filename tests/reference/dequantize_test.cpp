@@ -58,6 +58,18 @@ TEST(Dequantize, DenormalScalesCount) {
   EXPECT_EQ(values[2], -0x1.b3p-16);
 }
 
+TEST(Dequantize, ZeroKeepsItsSign) {
+  unsigned char block[34] = {0x00, 0xbc};  // d = -1
+  block[3] = 1;
+  const std::vector<double> q8_0 = values_of(Format::q8_0, bytes_of(block));
+  EXPECT_TRUE(std::signbit(q8_0[0]));  // -1 times 0
+  EXPECT_EQ(q8_0[1], -1);
+  const unsigned char halves[] = {0x00, 0x80, 0x00, 0x00};
+  const std::vector<double> f16 = values_of(Format::f16, bytes_of(halves));
+  EXPECT_TRUE(std::signbit(f16[0]));
+  EXPECT_FALSE(std::signbit(f16[1]));
+}
+
 TEST(Dequantize, SecondBlockFollowsTheFirst) {
   std::vector<std::byte> two = bytes_of(kQ4_1);
   const std::vector<std::byte> one = two;

@@ -1,5 +1,8 @@
 #include "engine/device/simt/simt_device.hpp"
 
+#include <sys/mman.h>
+
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -22,6 +25,7 @@ constexpr unsigned kThreadsPerSm = 2048;
 constexpr unsigned kBlocksPerSm = 32;
 constexpr unsigned kSharedPerSm = 96 * 1024;
 constexpr std::size_t kCopiedAtCall = 64 * 1024;
+constexpr std::size_t kSparseUnit = 4096;
 // The checked build keeps a cell of 16 bytes for every 4 (kernels/simt/shadow.hpp).
 constexpr std::size_t kHostBytesPerByte = simt::kChecked ? 5 : 1;
 // From this size on an allocation first asks the system what is left: that takes 0.1 ms.
@@ -146,7 +150,35 @@ class SimtDevice final : public Device {
     if (memory == nullptr) throw out_of_memory(bytes, owner);
     return memory;
   }
+  void* allocate_sparse_raw(std::size_t bytes, const std::string& owner) override {
+    const auto refuse = [&](const std::string& why) {
+      return Error("SIMT device: no sparse memory for " + std::to_string(bytes) + " bytes of '" + owner +
+                   "': " + why);
+    };
+    if constexpr (simt::kChecked) {
+      throw refuse("the checker takes notes of every byte");
+    } else {
+      // As much lies before it: where an index that became negative leads.
+      if (bytes >= std::size_t{1} << 45) throw refuse("more than the address space");
+      const std::size_t half = (bytes + kSparseUnit - 1) / kSparseUnit * kSparseUnit;
+      void* const whole =
+          mmap(nullptr, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (whole == MAP_FAILED) throw refuse(std::strerror(errno));
+      void* const memory = static_cast<std::byte*>(whole) + half;
+      const std::lock_guard lock(sparse_mutex_);
+      sparse_.emplace(memory, half);
+      return memory;
+    }
+  }
   void release_raw(void* pointer) noexcept override {
+    {
+      const std::lock_guard lock(sparse_mutex_);
+      if (const auto found = sparse_.find(pointer); found != sparse_.end()) {
+        munmap(static_cast<std::byte*>(pointer) - found->second, 2 * found->second);
+        sparse_.erase(found);
+        return;
+      }
+    }
     if constexpr (simt::kChecked) {
       simt::checker::release(static_cast<std::byte*>(pointer));
     } else {
@@ -156,6 +188,8 @@ class SimtDevice final : public Device {
   DeviceInfo info_;
   simt::Order order_;
   unsigned n_workers_;
+  std::mutex sparse_mutex_;
+  std::map<void*, std::size_t> sparse_;  // to the bytes mapped on each side of the address
   std::size_t budget_bytes_;
 };
 
@@ -247,6 +281,7 @@ class SimtStream final : public Stream {
       launch.block = config.block;
       launch.shared_bytes = config.shared_bytes;
       launch.resident = config.resident;
+      launch.first_block = config.unread_blocks;
       std::vector<simt::Report> found = executor.run(launch);
       reports_.insert(reports_.end(), found.begin(), found.end());
     });
@@ -265,6 +300,11 @@ class SimtStream final : public Stream {
     }
     if (config.grid.x == 0 || config.grid.y == 0 || config.grid.y > 65535) {
       refuse("a grid of " + std::to_string(config.grid.x) + " x " + std::to_string(config.grid.y));
+    }
+    if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
+        (config.resident && config.unread_blocks > 0)) {
+      refuse(std::to_string(config.unread_blocks) + " unread blocks of " + std::to_string(config.grid.x) +
+             " x " + std::to_string(config.grid.y));
     }
     if (config.shared_bytes > simt::kSharedBytes) {
       refuse(std::to_string(config.shared_bytes) + " bytes of dynamic shared memory; a block has " +
