@@ -97,10 +97,9 @@ class Rope final : public OpSuite<RopeParams> {
     const auto n_pairs = static_cast<std::size_t>(angles.n_pairs());
     const std::size_t before = static_cast<std::size_t>(position) * n_pairs;
     const std::size_t left_out = c.inputs == kFar ? before : 0;
-    std::vector<float2> table(before - left_out, {poison<float>(), poison<float>()});
-    table.reserve(table.size() + n_pairs);
+    std::vector<float2> table(before - left_out + n_pairs, {poison<float>(), poison<float>()});
     const std::vector<float2> row = angles.row(position);
-    table.insert(table.end(), row.begin(), row.end());
+    std::copy(row.begin(), row.end(), table.end() - static_cast<std::ptrdiff_t>(n_pairs));
 
     params.table = holder.input(table, left_out);
     params.position = holder.input(std::vector<int>{position});
