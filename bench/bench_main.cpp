@@ -41,6 +41,7 @@ class Bench {
 
   /// What Google Benchmark calls: to find the number of iterations, then for each repetition.
   void run(benchmark::State& state) {
+    if (interrupted()) return state.SkipWithError("interrupted");
     try {
       prepare();
       std::vector<double> samples;
@@ -295,8 +296,8 @@ int run(const std::vector<std::string>& command) {
   const std::unique_ptr<Device> device = open_device(options.device);
   const bool on_gpu = device->info().kind == DeviceKind::cuda;
   std::cerr << describe(device->info()) << "\n";
-  // Google Benchmark's own 0.5 s is for host code: samples of 5 us fill a record with noise. On the SIMT device
-  // a launch takes milliseconds.
+  // Google Benchmark's own 0.5 s is for host code: samples of 5 us fill a record with noise. On the SIMT
+  // device a launch takes milliseconds.
   initialize(kProgram, flags, on_gpu ? "0.1" : "0.02");
   const std::unique_ptr<Stream> stream = device->create_stream();
 

@@ -12,7 +12,7 @@ Evidence::Evidence(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
     const Records read = read_records(file);
     if (read.dropped) std::cerr << "note: " << *read.dropped << "\n";
-    for (const Run& run : read.runs) {
+    for (const RunRecords& run : read.runs) {
       for (const nlohmann::json& record : run.records) {
         for (const Output& output : outputs(record)) {
           std::vector<std::string>& hashes = known_[output.key][origin(run.header, record)];

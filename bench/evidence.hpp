@@ -9,9 +9,9 @@
 namespace m40llm::bench {
 
 /// Hashes of outputs that other runs recorded, and what comparing this run's with them gave. Equal bits are
-/// equal, whatever made them. Bits that differ are *stale* where the kernels' source, the launch or (within one
-/// arch of image) the compiler differs too; where none of them does, they are *different*. Another device or
-/// arch excuses nothing: the same bits are what the kernels promise.
+/// equal, whatever made them. Bits that differ are *stale* where the kernels' source, the launch or (within
+/// one arch of image) the compiler differs too; where none of them does, they are *different*. Another device
+/// or arch excuses nothing: the same bits are what the kernels promise.
 class Evidence {
  public:
   enum class Finding { equal, different, stale, not_recorded };

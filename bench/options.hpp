@@ -14,8 +14,8 @@
 #include "engine/device/open.hpp"
 
 /// What the command lines of all binaries have in common: flags, exit codes, Ctrl-C, and the record of the
-/// run. What was asked for (a table, text, a list, JSON) goes to stdout and nothing else does: the device, where
-/// the records are, notes and errors go to stderr.
+/// run. What was asked for (a table, text, a list, JSON) goes to stdout and nothing else does: the device,
+/// where the records are, notes and errors go to stderr.
 namespace m40llm::bench {
 
 struct CommonOptions {
@@ -35,15 +35,16 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
 /// The POSIX extended regular expression given to `flag`; throws UsageError naming both if it is none.
 std::regex to_regex(const std::string& text, const std::string& flag);
 
-/// A program's main: runs `body` with the command line and returns its exit code. An exception becomes a
-/// line "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2. So does output that
-/// could not be written. Descriptors 0 to 2 are open from here on, so that no file of the program's own becomes
-/// its stdout.
+/// A program's main: runs `body` with the command line and returns its exit code. An exception becomes a line
+/// "<program>: error: ..." on stderr and exit code 1, a UsageError exit code 2. So does output that could not
+/// be written. Descriptors 0 to 2 are open from here on, so that no file of the program's own becomes its
+/// stdout.
 int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body);
 
-/// True after Ctrl-C, SIGTERM, or SIGHUP (unless nohup had it ignored): finish the case at hand, write the end record, return kInterrupted. A second
-/// Ctrl-C ends the program at once; the records written so far are whole.
+/// True after Ctrl-C, SIGTERM, or SIGHUP (unless nohup had it ignored): finish the case at hand, write the
+/// end record, return kInterrupted. A second Ctrl-C ends the program at once; the records written so far are
+/// whole.
 bool interrupted();
 inline constexpr int kInterrupted = 130;
 

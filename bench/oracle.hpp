@@ -19,8 +19,8 @@ struct OraclePrompt {
   std::vector<int> tokens;        ///< generated, greedily
   std::vector<OracleStep> steps;  ///< one for each token fed: prompt_tokens, then tokens
 };
-/// Throws Error naming the file, and the place in it that is not as described: a token that is no int from 0, a
-/// logit that no float holds, logits that rise, a number of steps that is not that of tokens. The model's
+/// Throws Error naming the file, and the place in it that is not as described: a token that is no int from 0,
+/// a logit that no float holds, logits that rise, a number of steps that is not that of tokens. The model's
 /// vocabulary is not known here.
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
 

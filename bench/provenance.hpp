@@ -34,8 +34,8 @@ Json image_json(const Device& device, std::string_view kernel);
 /// How a kernel was launched, as records keep it.
 Json launch_json(const LaunchConfig& launch);
 
-/// The first record of a run, with a run id of its own. `command` is the command line, its first element the program. `device` is null
-/// for programs that need none.
+/// The first record of a run, with a run id of its own. `command` is the command line, its first element the
+/// program. `device` is null for programs that need none.
 Json header(std::span<const std::string> command, const Device* device);
 
 /// The last record of a run. Whoever does not find it knows that the run was cut short.

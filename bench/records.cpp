@@ -180,6 +180,7 @@ void RecordWriter::check_content() {
 void RecordWriter::append(const Json& record) {
   Json labelled{{"kind", record.at("kind")}, {"run", run_}};
   labelled.update(record);
+  labelled["run"] = run_;
   write_line(labelled);
 }
 
@@ -262,7 +263,7 @@ Records read_records(const std::filesystem::path& path) {
       result.runs.push_back({std::move(record), {}, nullptr});
       continue;
     }
-    Run& its = result.runs[run->second];
+    RunRecords& its = result.runs[run->second];
     if (!its.end.is_null()) throw Error(where + ": run " + id + " has ended before this record");
     if (record["device_kind"] != its.header["device_kind"])
       throw Error(where + ": device_kind is not that of its run's header");

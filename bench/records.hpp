@@ -31,20 +31,20 @@ Json named(const std::vector<std::pair<std::string, int>>& sizes);
 /// 64 bits as 16 hexadecimal digits.
 std::string hex(std::uint64_t value);
 
-/// Appends the records of one run to a file: its header when it is opened, then each record with the run's id.
-/// Every record is one write(2) of one line, so that a run cut short leaves whole records and at most one torn
-/// line. A regular file is locked (flock) for the writer's life: a second writer is refused, whoever it is,
-/// and nobody cuts or deletes what another may be writing.
+/// Appends the records of one run to a file: its header when it is opened, then each record with the run's
+/// id. Every record is one write(2) of one line, so that a run cut short leaves whole records and at most one
+/// torn line. A regular file is locked (flock) for the writer's life: a second writer is refused, whoever it
+/// is, and nobody cuts or deletes what another may be writing.
 class RecordWriter {
  public:
   /// Opens for appending, making the folders that are missing. Cuts off a torn last line that an earlier run
   /// left, and says so on stderr. Throws Error naming the path when it cannot be opened or written, another
-  /// process holds it, it is this process's stdout or stderr or a terminal, or it holds anything but records of
-  /// this version. `header` has a "run".
+  /// process holds it, it is this process's stdout or stderr or a terminal, or it holds anything but records
+  /// of this version. `header` has a "run".
   RecordWriter(const std::filesystem::path& path, const Json& header);
 
-  /// Adds "run" behind the kind. Throws Error naming the file and the system's error if the record could not be
-  /// written whole; the file is then cut back to the last whole record.
+  /// Adds "run" behind the kind. Throws Error naming the file and the system's error if the record could not
+  /// be written whole; the file is then cut back to the last whole record.
   void append(const Json& record);
   /// Brings what was appended to the disk: at the end of a group of cases. Throws Error, also if the file was
   /// removed or replaced meanwhile: the records would be lost.
@@ -67,13 +67,13 @@ class RecordWriter {
 };
 
 /// One run out of a file: what carries its id.
-struct Run {
+struct RunRecords {
   nlohmann::json header;
   std::vector<nlohmann::json> records;
   nlohmann::json end;  ///< null: the run was cut short
 };
 struct Records {
-  std::vector<Run> runs;  ///< in the order of their headers
+  std::vector<RunRecords> runs;  ///< in the order of their headers
   /// What was dropped at the end of the file and why; empty if nothing was.
   std::optional<std::string> dropped;
 };
@@ -81,8 +81,8 @@ struct Records {
 /// Reads a file of records, each valid by results/schema.json, and gives every run its own. A last line
 /// without its newline is torn and dropped. Throws Error naming file, line and field when a line before that
 /// is no record, belongs to no run of the file, or was written by another version of the schema; and when the
-/// file cannot be read, is no regular one, has no run in it, or is larger than a records file gets (128 MiB, 16 MiB a
-/// line).
+/// file cannot be read, is no regular one, has no run in it, or is larger than a records file gets (128 MiB,
+/// 16 MiB a line).
 Records read_records(const std::filesystem::path& path);
 
 }  // namespace m40llm::bench

@@ -1,40 +1,28 @@
-// Every kind of record against results/schema.json, and that the schema refuses what it must. M40LLM_SCHEMA
-// is the schema's path.
+// Every kind of record against results/schema.json, and that the schema refuses what it must.
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 
 #include <gtest/gtest.h>
-#include <valijson/adapters/nlohmann_json_adapter.hpp>
-#include <valijson/schema.hpp>
-#include <valijson/schema_parser.hpp>
-#include <valijson/validator.hpp>
 
 #include "bench/provenance.hpp"
-#include "bench/records.hpp"
+#include "bench/record_schema.hpp"
+#include "tests/bench/example_records.hpp"
 
 namespace m40llm::bench {
 namespace {
 
+using example::bench;
+using example::decode;
+using example::occupancy;
+using example::parity;
+
 /// What is wrong with a record; empty if it is valid.
-std::string fault_of(const Json& record) {
-  static const auto schema = [] {
-    const nlohmann::json document = nlohmann::json::parse(std::ifstream(M40LLM_SCHEMA));
-    auto parsed = std::make_unique<valijson::Schema>();
-    valijson::SchemaParser(valijson::SchemaParser::kDraft7)
-        .populateSchema(valijson::adapters::NlohmannJsonAdapter(document), *parsed);
-    return parsed;
-  }();
-  const nlohmann::json plain = nlohmann::json::parse(record.dump());
-  valijson::Validator validator;
-  valijson::ValidationResults results;
-  if (validator.validate(*schema, valijson::adapters::NlohmannJsonAdapter(plain), &results)) return "";
-  std::string text;
-  for (valijson::ValidationResults::Error error; results.popError(error);) {
-    for (const std::string& part : error.context) text += part;
-    text += ": " + error.description + "\n";
-  }
-  return text;
+std::string fault_of(const Json& record) { return record_fault(record); }
+
+/// As the writer adds it.
+Json with_run(Json record) {
+  record["run"] = example::kRun;
+  return record;
 }
 
 /// A device that is only asked what it is.
@@ -60,121 +48,6 @@ class FakeDevice : public Device {
   DeviceInfo info_;
 };
 
-Json gpu_state() {
-  return {{"sm_clock_mhz", measured(1114)},
-          {"memory_clock_mhz", measured(3004)},
-          {"temperature_c", measured(60)},
-          {"power_w", unavailable("not told")}};
-}
-
-Json parity() {
-  return {{"kind", "parity"},
-          {"device_kind", "cuda"},
-          {"op", "gemv_f16"},
-          {"variant", "warp"},
-          {"kernel", "gemv_f16_warp"},
-          {"dtype", "f16"},
-          {"shape", {{"rows", 576}, {"cols", 1536}}},
-          {"inputs", "R"},
-          {"seed", 1},
-          {"line", "gemv_f16/warp rows=576,cols=1536 R seed=1"},
-          {"source_hash", hex(1)},
-          {"bit_exact", true},
-          {"image", {{"arch", "sm_52"}, {"hash", hex(2)}}},
-          {"passed", true},
-          {"error_over_bound", 0.25},
-          {"worst", {{"index", 3}, {"got", 1.0}, {"want", "nan"}, {"bound", 1e-6}}},
-          {"n_outputs", 576},
-          {"output_hash", hex(3)}};
-}
-
-Json bench() {
-  return {{"kind", "bench"},
-          {"device_kind", "cuda"},
-          {"op", "gemv_f16"},
-          {"variant", "warp"},
-          {"kernel", "gemv_f16_warp"},
-          {"dtype", "f16"},
-          {"shape", {{"rows", 576}, {"cols", 1536}}},
-          {"inputs", "R"},
-          {"seed", 1},
-          {"source_hash", hex(1)},
-          {"image", {{"arch", "sm_52"}, {"hash", hex(2)}}},
-          {"order", 0},
-          {"repetition", 0},
-          {"timer", "cuda_event"},
-          {"samples_us", {4.5, 4.25, 5}},
-          {"launches_per_sample", 25},
-          {"input_sets", 2},
-          {"median_us", 4.5},
-          {"spread", {{"p25", 4.375}, {"p75", 4.75}, {"min", 4.25}, {"max", 5}}},
-          {"bytes", modelled(1e6)},
-          {"flops", modelled(1e6)},
-          {"bytes_per_s", modelled(2e11, "why")},
-          {"fraction_of_bandwidth", modelled(0.7, "why")},
-          {"dram_bytes", unavailable("why")},
-          {"achieved_occupancy", unavailable("why")},
-          {"recheck", {{"passed", true}, {"error_over_bound", 0.2}, {"output_hash", hex(3)}}},
-          {"gpu_state", {{"before", gpu_state()}, {"after", gpu_state()}}}};
-}
-
-Json occupancy() {
-  return {{"kind", "occupancy"},
-          {"device_kind", "none"},
-          {"op", "rms_norm"},
-          {"variant", "block"},
-          {"kernel", "rms_norm_block"},
-          {"source", "rms_norm"},
-          {"shape", {{"n_rows", 1}, {"width", 576}}},
-          {"arch", "sm_52"},
-          {"chip", "Tesla M40"},
-          {"image", {{"arch", "sm_52"}, {"hash", nullptr}}},
-          {"launch", {{"grid", {1, 1}}, {"block", 256}, {"shared_bytes", 0}, {"resident", false}}},
-          {"registers", 32},
-          {"static_shared_bytes", 32},
-          {"local_bytes", 0},
-          {"spill_bytes", 0},
-          {"blocks_per_sm", 8},
-          {"warps_per_sm", 64},
-          {"occupancy", modelled(1)},
-          {"filled", modelled(0.005)},
-          {"limiter", "grid"},
-          {"sm_limiter", "warps"},
-          {"waves", 1},
-          {"tail_fraction", modelled(0.99)}};
-}
-
-Json decode() {
-  return {{"kind", "decode"},
-          {"device_kind", "simt"},
-          {"way", "launches"},
-          {"model", {{"file", "m.gguf"}, {"bytes", 98362432}, {"xxh3", hex(9)}}},
-          {"prompt", "The"},
-          {"text", " end"},
-          {"stopped", "length"},
-          {"prompt_tokens", {504}},
-          {"tokens", {970, 2}},
-          {"n_prompt", 1},
-          {"n_decoded", 2},
-          {"timer", "simt_wall"},
-          {"prompt_us", {1000.5}},
-          {"decode_us", {900, 901.5}},
-          {"prompt_tokens_per_s", measured(999)},
-          {"decode_tokens_per_s", measured(1100)},
-          {"per_token", {{"launches", 400}, {"allocations", 0}, {"copies", 0.5}, {"synchronizations", 1}}},
-          {"logits_hash", {hex(4), hex(5)}},
-          {"image", {{"arch", "host"}, {"hash", nullptr}}},
-          {"source_hash", hex(6)},
-          {"oracle",
-           {{"name", "llama.cpp"},
-            {"steps", 64},
-            {"decidable_steps", 60},
-            {"same_argmax", 60},
-            {"largest_difference", 0.01},
-            {"limit", 0.05},
-            {"passed", true}}}};
-}
-
 TEST(Schema, EveryKindOfRecordIsValid) {
   const FakeDevice device;
   const std::vector<std::string> command{"/somewhere/m40llm-parity", "--json", "x"};
@@ -184,8 +57,11 @@ TEST(Schema, EveryKindOfRecordIsValid) {
   EXPECT_EQ(fault_of(bench()), "");
   EXPECT_EQ(fault_of(occupancy()), "");
   EXPECT_EQ(fault_of(decode()), "");
-  EXPECT_EQ(fault_of(end({3, 1, 0, 0, "", false, 0, 1.5}, &device)), "");
-  EXPECT_EQ(fault_of(end({3, 1, 0, 0, "", false, 0, 1.5}, nullptr)), "");
+  EXPECT_EQ(fault_of(with_run(end({3, 1, 0, 0, "", false, 0, 1.5, nullptr}, &device))), "");
+  EXPECT_EQ(fault_of(with_run(end({3, 1, 0, 0, "", false, 0, 1.5,
+                                   Json{{"equal", 1}, {"different", 0}, {"stale", 2}, {"not_recorded", 3}}},
+                                  nullptr))),
+            "");
 }
 
 TEST(Schema, TheHeaderNamesTheProgramWithoutItsFolder) {
@@ -221,6 +97,28 @@ TEST(Schema, WhatIsWrongIsRefused) {
   EXPECT_NE(fault_of(with(occupancy(), "/limiter", "luck")), "");
   EXPECT_NE(fault_of(with(occupancy(), "/device_kind", "cuda")), "");
   EXPECT_NE(fault_of(with(decode(), "/stopped", "boredom")), "");
+  EXPECT_NE(fault_of(with(decode(), "/tokens/0", 1e300)), "");
+  EXPECT_NE(fault_of(with(decode(), "/tokens/0", 1LL << 31)), "");
+  EXPECT_NE(fault_of(with(parity(), "/run", "x")), "");
+  EXPECT_EQ(fault_of(with(parity(), "/launch", nullptr)), "");
+  EXPECT_EQ(fault_of(with(parity(), "/seed", ~std::uint64_t{0})), "");
+}
+
+TEST(Schema, AFaultNamesTheField) {
+  EXPECT_EQ(fault_of(with(parity(), "/worst/got", "<b>")).substr(0, 11), "worst.got: ");
+  EXPECT_EQ(fault_of(with(decode(), "/tokens/1", "x")).substr(0, 10), "tokens.1: ");
+  EXPECT_EQ(fault_of(with(parity(), "/kind", "purity")), "kind: no kind of record is 'purity'");
+  EXPECT_NE(fault_of({{"kind", "decode"}, {"model", Json::object()}}), "");
+  EXPECT_NE(fault_of(3), "");
+}
+
+TEST(Schema, TwoIdenticalGpusDiffer) {
+  EXPECT_EQ(fault_of(example::header()), "");
+  for (const char* field : {"/device/pci_id", "/device/ordinal"}) {
+    Json header = example::header();
+    header["device"].erase(std::string(field).substr(8));
+    EXPECT_NE(fault_of(header), "") << field;
+  }
 }
 
 TEST(Schema, ATimeOnTheCpuCannotPassForAGpus) {

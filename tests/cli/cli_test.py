@@ -54,6 +54,11 @@ def run(program, *arguments, **options):
     return wait(start(program, *arguments, **options))
 
 
+def complaints(result):
+    """What stands on stderr beside what every run says there: its device, its memory, where its records are."""
+    return [line for line in result.stderr.splitlines() if not line.startswith(("device: ", "memory: ", "records: "))]
+
+
 def have_gpu():
     return run("m40llm-parity", "--device", "cuda", "--op", "argmax", "--sweep", "smoke").returncode == 0
 
@@ -65,10 +70,10 @@ class CliTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def assert_error(self, result, code, *parts):
-        """The exit code, and one line of it on stderr that contains every part."""
+        """The exit code, and one line of it on stderr that contains every part; before it at most which device it was."""
         about = f"{' '.join(result.args)}\nexit code {result.returncode}\n{result.stdout[-500:]}\n{result.stderr[-500:]}"
         self.assertEqual(result.returncode, code, about)
-        lines = result.stderr.splitlines()
+        lines = complaints(result)
         self.assertEqual(len(lines), 1, about)
         self.assertRegex(lines[0], rf"^{os.path.basename(result.args[0])}: error: \S")
         self.assertLess(len(lines[0]), 600, about)
@@ -83,6 +88,12 @@ class CliTest(unittest.TestCase):
     def assert_nothing_written(self):
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def wait_for_records(self, process, path):
+        """Until the running program has written a record behind its header."""
+        while not path.exists() or path.read_bytes().count(b"\n") < 2:
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+
     def read_run(self, path):
         """The measurements between the header and the end of the one run in a file, whose lines are whole."""
         text = pathlib.Path(path).read_text()
@@ -90,6 +101,7 @@ class CliTest(unittest.TestCase):
         records = [json.loads(line) for line in text.splitlines()]
         self.assertEqual([records[0]["kind"], records[-1]["kind"]], ["header", "end"])
         self.assertEqual(records[-1]["records"], len(records) - 1)
+        self.assertEqual({record["run"] for record in records}, {records[0]["run"]})
         self.assertFalse({"header", "end"} & {record["kind"] for record in records[1:-1]})
         return records[1:-1], records[-1]
 
@@ -169,9 +181,7 @@ class CommandLine(CliTest):
         for program, arguments in QUICK.items():
             self.assert_error(run(program, *arguments, "--json", a_file / "x.jsonl"), 1, "cannot", a_file, "Not a directory")
             self.assert_error(run(program, *arguments, "--json", self.folder), 1, "cannot open", self.folder, "Is a directory")
-            if program != "m40llm-bench":  # Google Benchmark describes the machine on stderr
-                self.assert_error(run(program, *arguments, "--json", "/dev/full"), 1, "/dev/full", "No space left on device")
-        self.assertEqual(run("m40llm-bench", *QUICK["m40llm-bench"], "--json", "/dev/full").returncode, 1)
+            self.assert_error(run(program, *arguments, "--json", "/dev/full"), 1, "/dev/full", "No space left on device")
         self.assertEqual(a_file.read_text(), "kept")
         self.assertEqual(list(self.folder.iterdir()), [a_file])
         if os.geteuid() != 0:
@@ -210,6 +220,105 @@ class CommandLine(CliTest):
         result = self.assert_ok(run("m40llm-occupancy", "--filter", "^argmax", "--json", path))
         self.assertIn("torn", result.stderr)
         self.assertEqual([json.loads(line)["kind"] for line in path.read_text().splitlines()].count("end"), 3)
+
+
+class RecordsFile(CliTest):
+    """Whatever happens, nobody's records are lost and nothing else of the user's is touched."""
+
+    def test_a_program_with_nothing_to_do_touches_nothing(self):
+        nothing = {"m40llm-parity": SIMT + ["--op", "nosuch"], "m40llm-bench": SIMT + ["--benchmark_filter=zzz"],
+                   "m40llm-occupancy": ["--filter", "zzz"]}
+        empty, target, link = self.folder / "empty", self.folder / "target", self.folder / "link"
+        empty.touch()
+        target.touch()
+        link.symlink_to(target)
+        for program, arguments in nothing.items():
+            for path in (empty, link, self.folder / "none"):
+                self.assert_error(run(program, *arguments, "--json", path), 1, "match")
+            self.assertEqual(sorted(self.folder.iterdir()), [empty, link, target])
+            self.assertTrue(link.is_symlink())
+
+    def test_a_file_that_another_run_writes_is_refused(self):
+        path = self.folder / "x.jsonl"
+        first = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
+        self.wait_for_records(first, path)
+        for program, arguments in QUICK.items():
+            self.assert_error(run(program, *arguments, "--json", path), 1, "another run", f"process {first.pid}", path)
+        first.send_signal(signal.SIGTERM)
+        self.assertEqual(wait(first).returncode, 130)
+        self.assertTrue(self.read_run(path)[1]["interrupted"])
+
+    def test_what_holds_no_records_is_left_alone(self):
+        path = self.folder / "x"
+        for content in (b"GGUF\3\0\0\0 no newline", b"notes\n", b'{"kind":"header","schema_version":1,"run":"a"}\n'):
+            path.write_bytes(content)
+            for program, arguments in QUICK.items():
+                self.assert_error(run(program, *arguments, "--json", path), 1, path, "cannot append")
+            self.assertEqual(path.read_bytes(), content)
+
+    def test_the_console_is_refused(self):
+        path = self.folder / "out"
+        for name in ("/dev/stdout", "/dev/fd/1", path):
+            with path.open("wb") as out:
+                result = run("m40llm-parity", *QUICK["m40llm-parity"], "--json", name, stdout=out)
+            self.assert_error(result, 1, name, "own output")
+            self.assertEqual(path.read_bytes(), b"")
+        self.assert_error(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", "/dev/stdout"), 1, "own output")  # a pipe
+
+    def test_closed_descriptors(self):
+        for closed in ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"):
+            for program, arguments in QUICK.items():
+                path = self.folder / "x.jsonl"
+                words = [str(BIN / program), *arguments, "--json", str(path)]
+                shell = subprocess.run(["bash", "-c", f'"$@" {closed}', "bash", *words], capture_output=True, timeout=TIMEOUT_S)
+                self.assertEqual(shell.returncode, 0, (closed, program, shell.stderr))
+                self.read_run(path)  # every line is JSON: no console's text is among them
+                path.unlink()
+
+    def test_a_hang_up_and_a_termination_end_with_an_end(self):
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            path = self.folder / f"{number}.jsonl"
+            process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
+            while not path.exists() or path.stat().st_size == 0:
+                self.assertIsNone(process.poll())
+                time.sleep(0.01)
+            process.send_signal(number)
+            self.assertEqual(wait(process).returncode, 130)
+            self.assertEqual([self.read_run(path)[1][key] for key in ("interrupted", "exit_code")], [True, 130])
+
+    def test_nohup(self):
+        path = self.folder / "x.jsonl"
+        process = start("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_repetitions=20", "--json", path,
+                        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        while not path.exists():
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(wait(process).returncode, 0)
+
+    def test_removed_meanwhile(self):
+        path = self.folder / "x.jsonl"
+        process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
+        self.wait_for_records(process, path)
+        path.unlink()
+        process.send_signal(signal.SIGTERM)
+        self.assert_error(wait(process), 1, path, "removed or replaced")
+
+    def test_kill_leaves_whole_records(self):
+        path = self.folder / "x.jsonl"
+        for n in range(6):
+            process = start("m40llm-occupancy", "--json", path)
+            time.sleep(0.004 * n)
+            process.kill()
+            wait(process)
+        self.assert_ok(run("m40llm-occupancy", "--json", path))
+        lines = path.read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        ids = [record["run"] for record in records if record["kind"] == "header"]
+        self.assertEqual(len(set(ids)), len(ids))
+        self.assertTrue(all(record["run"] in ids for record in records))
+        last = [record for record in records if record["run"] == ids[-1]]
+        self.assertEqual(last[-1]["records"], len(last) - 1)
 
 
 class Parity(CliTest):
@@ -313,6 +422,22 @@ class Parity(CliTest):
         self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
         result = self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path))
         self.assertRegex(result.stdout, r"hashes: [1-9]\d* equal, 0 different")
+        # Another op was run: nothing is equal, so nothing was shown.
+        other = SIMT + ["--op", "rms_norm", "--sweep", "smoke"]
+        self.assertEqual(run("m40llm-parity", *other).returncode, 0)
+        records = self.folder / "y.jsonl"
+        result = run("m40llm-parity", *other, "--against", path, "--json", records)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("FAILED: nothing was equal", result.stdout)
+        end = self.read_run(records)[1]
+        self.assertEqual([end["exit_code"], end["against"]["equal"]], [1, 0])
+        # All stale shows nothing either.
+        stale = self.folder / "stale.jsonl"
+        stale.write_text(re.sub(r'"(output|source)_hash":"[0-9a-f]{4}', r'"\1_hash":"dead', path.read_text()))
+        result = run("m40llm-parity", *QUICK["m40llm-parity"], "--against", stale)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stdout, r"hashes: 0 equal, 0 different, [1-9]\d* stale")
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", stale, "--against", path))
         path.write_text(re.sub(r'"output_hash":"[0-9a-f]{4}', '"output_hash":"dead', path.read_text()))
         result = run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path)
         self.assertEqual(result.returncode, 1)
@@ -320,8 +445,9 @@ class Parity(CliTest):
 
     def test_against_what_is_no_record(self):
         path = self.folder / "x.jsonl"
-        for content, parts in ((b"GGUF\0\1\2\n", ["line 1", "not a record"]), (b"[1]\n", ["line 1", "not a record"]),
-                               (b'{"kind":"header","schema_version":999}\n', ["line 1", "schema_version 999", "expected 1"])):
+        for content, parts in ((b"GGUF\0\1\2\n", ["line 1", "not JSON"]), (b"[1]\n", ["line 1", "not a record"]), (b"", ["no records"]),
+                               (b'{"kind":"decode","model":{}}\n', ["line 1", "not a record"]), (b"[" * 100000 + b"\n", ["line 1", "nests"]),
+                               (b'{"kind":"header","schema_version":999}\n', ["line 1", "schema_version 999", "expected 2"])):
             path.write_bytes(content)
             self.assert_error(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path), 1, path, *parts)
         self.assert_error(run("m40llm-parity", "--against", self.folder / "none"), 1, self.folder / "none", "No such file")
@@ -330,9 +456,7 @@ class Parity(CliTest):
     def test_ctrl_c(self):
         path = self.folder / "x.jsonl"
         process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
-        while not path.exists() or path.stat().st_size == 0:
-            self.assertIsNone(process.poll())
-            time.sleep(0.01)
+        self.wait_for_records(process, path)
         process.send_signal(signal.SIGINT)
         self.assertEqual(wait(process).returncode, 130)
         records, end = self.read_run(path)
@@ -435,7 +559,8 @@ class Decode(CliTest):
     def test_the_tiny_model_decodes(self):
         records = self.folder / "x.jsonl"
         result = self.assert_ok(self.decode(self.model(), "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--json", records))
-        self.assertIn("device: ", result.stdout.splitlines()[0])
+        self.assertRegex(result.stderr, "^device: SIMT")
+        self.assertNotRegex(result.stdout, "(?m)^(device|memory|records): ")
         found, end = self.read_run(records)
         self.assertEqual([len(record["prompt_tokens"]) for record in found], [3, 1])
         self.assertEqual([len(record["tokens"]) for record in found], [3, 3])
@@ -549,8 +674,8 @@ class Decode(CliTest):
 
     def test_oracles_that_are_none(self):
         path = self.model()
-        self.assert_error(self.decode(path, "--oracle", self.folder / "none"), 1, self.folder / "none", "cannot be read")
-        self.assert_error(self.decode(path, "--oracle", self.folder), 1, self.folder, "cannot be read")
+        self.assert_error(self.decode(path, "--oracle", self.folder / "none"), 1, self.folder / "none", "cannot read")
+        self.assert_error(self.decode(path, "--oracle", self.folder), 1, self.folder, "cannot read")
         oracle = self.folder / "oracle.json"
         step = {"ids": [1, 2], "logits": [2.0, 1.0], "log_sum_exp": 3.0}
         for content in ("", "x", "[]", "{}", '{"prompts": 3}', '{"prompts": [{}]}'):
@@ -575,7 +700,7 @@ class Decode(CliTest):
         oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": found["prompt_tokens"], "tokens": found["tokens"],
                                                    "steps": [step] * 2}]}))
         result = self.decode(path, "--oracle", oracle, "--tokens", "40")
-        self.assertEqual([result.returncode, result.stderr], [1, ""])  # its logits are wrong
+        self.assertEqual([result.returncode, complaints(result)], [1, []])  # its logits are wrong
         self.assertIn("decidable steps of 2]", result.stdout)
 
     def test_records_that_cannot_be_written(self):
@@ -595,7 +720,7 @@ class Decode(CliTest):
             shown += some
         process.send_signal(signal.SIGINT)
         result = wait(process)
-        self.assertEqual([result.returncode, result.stderr], [130, ""], result.stdout[-500:])
+        self.assertEqual([result.returncode, complaints(result)], [130, []], result.stdout[-500:])
         self.assertIn("interrupted", result.stdout)
         return self.read_run(records)
 
@@ -629,10 +754,11 @@ class Bench(CliTest):
 
     def test_values_that_mean_nothing(self):
         path = self.folder / "x.jsonl"
-        for flag, value, part in (("format", "xml", "console, json"), ("out_format", "xml", "console, json, csv"),
+        for flag, value, part in (("format", "xml", "console, json"), ("out_format", "xml", "console, json"),
                                   ("time_unit", "year", "ns, us, ms, s"), ("repetitions", "-3", "from 1"), ("repetitions", "0", "from 1"),
                                   ("repetitions", "x", "a number"), ("repetitions", "99999999999", "from 1"), ("min_time", "-1", "from 0"),
                                   ("min_time", "x", "a number"), ("min_time", "1e99", "to 3600"), ("filter", "[", "regular expression"),
+                                  ("filter", "*gemv", "'*' has nothing before it"), ("filter", "a|*b", "'*' has nothing before it"),
                                   ("filter", "-(", "regular expression"), ("report_aggregates_only", "true", "repetition"),
                                   ("nonsense", "3", "")):
             result = run("m40llm-bench", *SIMT, f"--benchmark_{flag}={value}", "--json", path)
@@ -644,8 +770,9 @@ class Bench(CliTest):
     def test_a_run_keeps_its_samples(self):
         path = self.folder / "x.jsonl"
         result = self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_repetitions=2", "--json", path))
-        self.assertRegex(result.stdout.splitlines()[0], "^device: SIMT")
+        self.assertRegex(result.stderr, "^device: SIMT")
         self.assertIn("m40llm-bench", result.stderr)  # as whose run Google Benchmark describes it
+        self.assertNotIn("DEBUG", result.stderr + result.stdout)
         records, end = self.read_run(path)
         self.assertGreater(len(records), 0)
         for record in records:
@@ -660,18 +787,38 @@ class Bench(CliTest):
         path = self.folder / "x.jsonl"
         result = self.assert_ok(run("m40llm-bench", *SIMT, "--benchmark_list_tests", "--json", path))
         self.assertIn("argmax/", result.stdout)
+        self.assertTrue(all("/manual_time" in line for line in result.stdout.splitlines()), result.stdout[:200])
         self.assert_nothing_written()
 
     def test_json_on_stdout_is_json(self):
-        result = self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_format=json"))
+        result = self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_format=json", "--json", self.folder / "x.jsonl"))
         self.assertGreater(len(json.loads(result.stdout)["benchmarks"]), 0)
+
+    def test_the_output_file(self):
+        out = self.folder / "out.json"
+        records = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], f"--benchmark_out={out}"))
+        before = out.read_text()
+        self.assertGreater(len(json.loads(before)["benchmarks"]), 0)
+        result = run("m40llm-bench", *QUICK["m40llm-bench"], "--benchmark_out=/dev/full", "--json", records)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("m40llm-bench: error: --benchmark_out '/dev/full' cannot be written: No space left", result.stderr)
+        self.assertEqual(self.read_run(records)[1]["exit_code"], 1)
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+        result = run("m40llm-bench", *QUICK["m40llm-bench"], f"--benchmark_out={out}", preexec_fn=limit)
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(out.read_text(), before)
+        self.assert_error(run("m40llm-bench", *QUICK["m40llm-bench"], f"--benchmark_out={records}", "--json", records), 2, "one file")
+        self.assertEqual(sorted(self.folder.iterdir()), [out, records])
 
     def test_ctrl_c(self):
         path = self.folder / "x.jsonl"
         process = start("m40llm-bench", *SIMT, "--benchmark_min_time=0.5", "--json", path)
-        while not path.exists() or path.stat().st_size == 0:
-            self.assertIsNone(process.poll())
-            time.sleep(0.01)
+        self.wait_for_records(process, path)
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         self.assertEqual(wait(process).returncode, 130)
@@ -681,6 +828,19 @@ class Bench(CliTest):
         self.assertEqual([end["interrupted"], end["exit_code"], end["skipped_why"]], [True, 130, "interrupted"])
 
 
+class SimtSpeed(CliTest):
+    def test_nothing_matches(self):
+        self.assert_error(run("m40llm-simt-speed", "--benchmark_filter=zzz"), 1, "zzz", "no benchmark matches")
+        self.assert_error(run("m40llm-simt-speed", "--benchmark_filter=*z"), 2, "'*z'", "nothing before it")
+        self.assert_error(run("m40llm-simt-speed", "--benchmark_filter"), 2, "--benchmark_filter")
+        self.assert_error(run("m40llm-simt-speed", "--bogus"), 2, "--bogus")
+
+    def test_it_says_both_speeds(self):
+        result = self.assert_ok(run("m40llm-simt-speed", "--benchmark_min_time=0.01"))
+        self.assertRegex(result.stdout, r"loop [\d.]+, SIMT device [\d.]+ M multiply-adds/s")
+        self.assertNotIn("DEBUG", result.stderr)
+
+
 class Occupancy(CliTest):
     def test_it_needs_no_device(self):
         path = self.folder / "x.jsonl"
@@ -688,10 +848,12 @@ class Occupancy(CliTest):
         for arguments in ([], ["--device", "simt"], ["--device", "cuda"], ["--device", "cuda:99"], ["--device", "auto"], ["--image", "sm_52"]):
             path.unlink(missing_ok=True)
             result = self.assert_ok(run("m40llm-occupancy", *arguments, "--json", path))
-            self.assertRegex(result.stdout.splitlines()[0], "^device: none needed; modelled for Tesla M40")
+            self.assertRegex(result.stderr, "^device: none needed; modelled for Tesla M40")
             records = self.read_run(path)[0]
             self.assertGreater(len(records), 30)
             self.assertEqual({record["device_kind"] for record in records}, {"none"})
+            for record in records:
+                del record["run"]
             first = first or records
             self.assertEqual(records, first)
 

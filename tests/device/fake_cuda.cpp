@@ -120,8 +120,8 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
 int cuDeviceTotalMem_v2(std::size_t* bytes, int) {
   return *bytes = memory_total(), asked("cuDeviceTotalMem");
 }
-int cuDeviceGetPCIBusId(char* text, int size, int) {
-  std::snprintf(text, static_cast<std::size_t>(size), "0000:00:00.0");
+int cuDeviceGetPCIBusId(char* text, int size, int device) {
+  std::snprintf(text, static_cast<std::size_t>(size), "0000:%02x:00.0", 0x3b + device);
   return asked("cuDeviceGetPCIBusId");
 }
 

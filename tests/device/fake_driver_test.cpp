@@ -54,6 +54,16 @@ class FakeDriver : public testing::Test {
   void* library_ = nullptr;
 };
 
+TEST_F(FakeDriver, TwoIdenticalGpusAreToldApart) {
+  setenv("FAKE_CUDA_GPUS", "9.0,9.0", 1);
+  DeviceOptions options;
+  options.device = "cuda:1";
+  const DeviceInfo second = open_device(options)->info();
+  EXPECT_EQ(second.ordinal, 1);
+  EXPECT_EQ(second.pci_id, "0000:3c:00.0");
+  EXPECT_EQ(open_device({})->info().pci_id, "0000:3b:00.0");
+}
+
 TEST_F(FakeDriver, TakesTheM40FirstThenTheFirst) {
   setenv("FAKE_CUDA_GPUS", "9.0,5.2,8.0", 1);
   EXPECT_EQ(open_device({})->info().name, "Fake 1");

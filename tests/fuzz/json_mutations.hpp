@@ -1,0 +1,164 @@
+#pragma once
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.hpp"
+
+/// JSON that is almost what its reader wants. The same inputs every time; M40LLM_FUZZ_INPUTS asks for more of
+/// them, M40LLM_FUZZ_SEED for others.
+namespace m40llm::fuzz {
+
+inline std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+/// A file in memory that has a path.
+class MemoryFile {
+ public:
+  MemoryFile() : file_(::memfd_create("m40llm_fuzz", 0)), path("/proc/self/fd/" + std::to_string(file_)) {}
+  ~MemoryFile() { ::close(file_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  void write(const std::string& content) const {
+    ASSERT_EQ(::ftruncate(file_, 0), 0);
+    ASSERT_EQ(::pwrite(file_, content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
+  }
+
+ private:
+  int file_;
+
+ public:
+  const std::string path;
+};
+
+class Mutator {
+ public:
+  explicit Mutator(std::uint64_t seed) : random_(seed) {}
+
+  std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }
+
+  /// One value somewhere in the document replaced, removed or doubled.
+  void change_value(nlohmann::json& json) {
+    nlohmann::json* node = &json;
+    while (node->is_structured() && !node->empty() && below(5) != 0) {
+      auto child = std::next(node->begin(), static_cast<std::ptrdiff_t>(below(node->size())));
+      if (below(20) == 0) {
+        node->erase(child);
+        return;
+      }
+      if (node->is_array() && below(20) == 0) {
+        node->push_back(*child);
+        return;
+      }
+      if (node->is_object() && below(40) == 0) {
+        (*node)[hostile_text()] = *child;
+        return;
+      }
+      node = &*child;
+    }
+    *node = hostile_value();
+  }
+
+  /// Some bytes changed, removed, doubled or put in.
+  void change_bytes(std::string& text) {
+    static constexpr std::array kPieces{"null",     "1e300",    "-1e999",
+                                        "[[[[[[[[", "{\"a\":",  "}",
+                                        "]",        ",",        "\"",
+                                        "\\",       "\n",       "\\ud800",
+                                        "\xff\xfe", "\x1b[31m", "18446744073709551616",
+                                        "-0.0",     "NaN",      "\"kind\":\"header\",",
+                                        "\r\n"};
+    const std::size_t at = below(text.size());
+    const std::size_t n = std::min(below(40), text.size() - at);
+    switch (below(6)) {
+      case 0:
+        if (!text.empty()) text[at] = static_cast<char>(below(256));
+        break;
+      case 1:
+        text.erase(at, n);
+        break;
+      case 2:
+        text.insert(at, text.substr(at, n));
+        break;
+      case 3:
+        text.insert(at, std::string(below(3000), "[{"[below(2)]));
+        break;
+      case 4:
+        if (below(4) == 0) text.resize(at);
+        break;
+      default:
+        text.insert(at, kPieces[below(kPieces.size())]);
+    }
+  }
+
+ private:
+  std::string hostile_text() {
+    static const std::vector<std::string> kTexts{"",
+                                                 "kind",
+                                                 "\x1b[2J",
+                                                 "<script>",
+                                                 std::string(5000, 'a'),
+                                                 "inf",
+                                                 "0123456789abcdef",
+                                                 "\xf0\x9f\x98\x80",
+                                                 std::string(1, '\0'),
+                                                 "header",
+                                                 "decode",
+                                                 "cuda"};
+    return kTexts[below(kTexts.size())];
+  }
+  nlohmann::json hostile_value() {
+    switch (below(9)) {
+      case 0:
+        return nullptr;
+      case 1:
+        return 1e300;
+      case 2:
+        return -1;
+      case 3:
+        return ~std::uint64_t{0};
+      case 4:
+        return std::int64_t{1} << 40;
+      case 5:
+        return nlohmann::json::array();
+      case 6:
+        return nlohmann::json::object();
+      case 7:
+        return below(2) == 0;
+      default:
+        return hostile_text();
+    }
+  }
+
+  std::mt19937_64 random_;
+};
+
+/// What a reader may do with an input: take it, or throw an Error that names the file in one short printable
+/// line.
+inline void expect_read_or_refused(const std::string& path, const std::function<void()>& read,
+                                   std::size_t& taken) {
+  try {
+    read();
+    ++taken;
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find(path), std::string::npos) << what;
+    EXPECT_LT(what.size(), 600U) << what;
+    EXPECT_TRUE(std::ranges::all_of(what, [](char c) { return c >= ' ' && c <= '~'; })) << what;
+  }  // anything else ends the test
+}
+
+}  // namespace m40llm::fuzz
