@@ -82,7 +82,7 @@ __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
         out = fmaf(probability[j], half_to_float(value), out);
       }
     }
-    __syncthreads();  // the tile's probabilities and warps' values are used up
+    // No barrier here: what the next tile writes before its first one was last read before this tile's second.
   }
   part[thread] = out;
   __syncthreads();

@@ -31,8 +31,14 @@ __device__ __forceinline__ Floats8 halfs_to_floats(uint4 h) {
            low_half_to_float(h.z), high_half_to_float(h.z), low_half_to_float(h.w), high_half_to_float(h.w)}};
 }
 
-/// The larger of two; b if either is NaN. One rule for both devices, whose max instructions differ on NaN and
-/// signed zeros.
+// min_of and max_of: of floats (in the languages), of int and of unsigned; never of two types. Of a NaN and a
+// number the number, of two NaNs a NaN; -0 < +0.
+__device__ __forceinline__ int min_of(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ int max_of(int a, int b) { return a > b ? a : b; }
+__device__ __forceinline__ unsigned min_of(unsigned a, unsigned b) { return a < b ? a : b; }
+__device__ __forceinline__ unsigned max_of(unsigned a, unsigned b) { return a > b ? a : b; }
+
+/// The larger of two; b if either is NaN or both are zeros: a NaN in b is kept, unlike with max_of.
 __device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }
 
 /// exp(x), at most 0.94 units in the last place off, the same bits everywhere: 2^n exp(r) with |r| <= ln(2)/2,

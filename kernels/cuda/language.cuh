@@ -14,6 +14,19 @@ struct Same {
 __device__ __forceinline__ unsigned float_to_bits(float x) { return __float_as_uint(x); }
 __device__ __forceinline__ float bits_to_float(unsigned bits) { return __uint_as_float(bits); }
 
+// One PTX instruction each: on every target its rule is ours (PTX ISA, min and max: of a NaN and a number the
+// number, and +0 > -0). In assembly, because the compiler may fold fminf of two zeros to either.
+__device__ __forceinline__ float min_of(float a, float b) {
+  float c;
+  asm("min.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+  return c;
+}
+__device__ __forceinline__ float max_of(float a, float b) {
+  float c;
+  asm("max.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+  return c;
+}
+
 __device__ __forceinline__ float half_to_float(half h) {
   float f;
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.bits));

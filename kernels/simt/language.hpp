@@ -55,6 +55,20 @@ __forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) {
 __forceinline__ unsigned float_to_bits(float x) { return std::bit_cast<unsigned>(x); }
 __forceinline__ float bits_to_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
+// x86 has other rules for NaN and zeros; these are PTX's.
+__forceinline__ float min_of(float a, float b) {
+  if (a != a) return b;
+  if (b != b) return a;
+  if (a == b) return bits_to_float(float_to_bits(a) | float_to_bits(b));  // of two zeros -0 if there is one
+  return a < b ? a : b;
+}
+__forceinline__ float max_of(float a, float b) {
+  if (a != a) return b;
+  if (b != b) return a;
+  if (a == b) return bits_to_float(float_to_bits(a) & float_to_bits(b));  // of two zeros +0 if there is one
+  return a > b ? a : b;
+}
+
 __forceinline__ float half_to_float(half h) { return _cvtsh_ss(h.bits); }
 /// NaN becomes 0x7fff whatever its payload, as on a GPU.
 __forceinline__ half float_to_half(float f) {

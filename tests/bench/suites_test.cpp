@@ -1,11 +1,14 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "bench/op_suite.hpp"
 #include "bench/suite.hpp"
 #include "bench/weights.hpp"
+#include "engine/device/image.hpp"
 #include "engine/device/simt/simt_device.hpp"
 #include "engine/ops/ops.hpp"
 
@@ -60,6 +63,40 @@ TEST_F(Suites, EveryVariantHasASmokeCase) {
     for (const VariantInfo& variant : suite->variants())
       EXPECT_TRUE(covered.contains(suite->op() + "/" + variant.name));
   }
+}
+
+/// The kernels that stand in exactly one of two sets, in words; empty if the sets are equal.
+std::vector<std::string> without_counterpart(const std::set<std::string>& built,
+                                             const std::set<std::string>& named) {
+  std::vector<std::string> found;
+  for (const std::string& kernel : built) {
+    if (!named.contains(kernel)) found.push_back(kernel + " is built, but no variant of a suite launches it");
+  }
+  for (const std::string& kernel : named) {
+    if (!built.contains(kernel)) found.push_back(kernel + " is a variant's, but in no image of kernels/");
+  }
+  return found;
+}
+
+TEST(Kernels, EachIsAVariantOfASuite) {
+  std::set<std::string> named;
+  for (const auto& suite : suites()) {
+    for (const VariantInfo& variant : suite->variants()) named.insert(suite->source() + "/" + variant.kernel);
+  }
+  std::map<std::string, std::set<std::string>, std::less<>> built;  // by arch
+  for (const Image& image : images()) {
+    for (const KernelResources& kernel : image.kernels)
+      built[std::string(image.arch)].insert(std::string(image.source) + "/" + std::string(kernel.name));
+  }
+  ASSERT_TRUE(built.contains("sm_52"));
+  for (const auto& [arch, kernels] : built)
+    EXPECT_THAT(without_counterpart(kernels, named), testing::IsEmpty()) << arch;
+}
+
+TEST(Kernels, OneWithoutCounterpartIsFound) {
+  EXPECT_THAT(without_counterpart({"a/x", "a/y"}, {"a/y", "a/z"}),
+              testing::ElementsAre("a/x is built, but no variant of a suite launches it",
+                                   "a/z is a variant's, but in no image of kernels/"));
 }
 
 TEST_F(Suites, NothingLaunchedFails) {
