@@ -17,6 +17,9 @@ struct LaunchConfig {
   unsigned block = 32;        ///< threads a block
   unsigned shared_bytes = 0;  ///< dynamic shared memory a block (DYN_SHARED)
   bool resident = false;      ///< blocks wait for each other: all of them must be on the device at once
+  /// The host may write words that the kernel waits for while it runs, so waiting is never a deadlock. Only the
+  /// SIMT device asks.
+  bool host_fed = false;
 };
 
 /// A kernel under its one name: looked up in an image on a CUDA device, called on the SIMT device.

@@ -119,7 +119,9 @@ TEST_F(FakeDriver, RefusesLaunchesThatCannotBe) {
   const std::unique_ptr<Device> device = open_device({});
   const std::unique_ptr<Stream> stream = device->create_stream();
   const auto message = [&](const LaunchConfig& config) {
-    return message_of([&] { stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {}); });
+    return message_of<LaunchRefused>([&] {
+      stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {});
+    });
   };
   for (const unsigned block : {0u, 1u, 33u, 1056u}) {
     EXPECT_NE(message({.grid = {}, .block = block}).find("a multiple of 32 threads, at most 1024"),
