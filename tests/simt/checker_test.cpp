@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <string>
@@ -344,7 +345,8 @@ TEST_F(CheckerOfPinned, LetsTheHostPassOnWhatAKernelReleased) {
     other->launch(Kernel<FaultParams>{"wait_for_word", wait_for_word},
                   {.grid = {1}, .block = 32, .host_fed = true}, second);
     bench.launch("store_word", store_word, {{1}, 32}, params(0));
-    while (from_first.load() == 0) std::this_thread::yield();
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (from_first.load() == 0 && std::chrono::steady_clock::now() < late) std::this_thread::yield();
     floats[1] = 5.f;
     to_second.store(1);
     ASSERT_EQ(reports_of_both(), "");
