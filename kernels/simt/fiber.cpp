@@ -127,6 +127,9 @@ FiberPool::~FiberPool() {
 #endif
   fibers_.clear();
   for (const Slab& slab : slabs_) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(slab.memory, slab.bytes);  // the stack of some thread may come to lie here
+#endif
     munmap(slab.memory, slab.bytes);
     if (slab.guarded) guards_left().fetch_add(kSlab);
   }
