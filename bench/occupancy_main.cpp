@@ -3,9 +3,9 @@
 #include <regex>
 #include <set>
 
-#include "bench/occupancy.hpp"
 #include "bench/options.hpp"
 #include "bench/suite.hpp"
+#include "engine/device/occupancy.hpp"
 #include "engine/error.hpp"
 
 /// m40llm-occupancy: how many warps every kernel keeps on an SM of the Tesla M40, by its machine code and its

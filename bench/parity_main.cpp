@@ -221,6 +221,11 @@ int run(const std::vector<std::string>& command) {
     } catch (const std::bad_alloc&) {
       failure = "not enough memory on this machine for a case of this shape";
       add_fault(entry, failure);
+    } catch (const LaunchRefused& refused) {
+      failure = refused.what();
+      add_fault(entry, failure);
+      stream =
+          device->create_stream();  // the case's copies are done: its memory is gone; their faults go too
     } catch (const DeviceFault& fault) {
       failure = fault.what();
       add_fault(entry, failure);

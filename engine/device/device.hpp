@@ -43,6 +43,13 @@ class DeviceFault : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A launch that a device cannot run (more threads, shared memory or resident blocks than it has): nothing of it
+/// was begun, and the device goes on as before.
+class LaunchRefused : public DeviceFault {
+ public:
+  using DeviceFault::DeviceFault;
+};
+
 /// A point in a stream's order, with its time.
 class Event {
  public:
@@ -64,8 +71,10 @@ class Stream {
     launch_erased(KernelRef::from(kernel), config, &params, sizeof(Params));
   }
 
-  /// Copies may return before they are done; host memory must stay as it is until synchronize(), except that
-  /// sources of at most 64 KiB are taken at the call on both devices.
+  /// A copy lets go of ordinary host memory before it returns, so that no exception can free it under the copy:
+  /// a source of at most 64 KiB is taken at the call, for anything else the host waits for the stream. Pinned
+  /// memory (PinnedBuffer) must stay as it is until synchronize(), its copies return at once; sources of at most
+  /// 64 KiB are taken at the call there too.
   virtual void copy_to_device(void* device, const void* host, std::size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* device, std::size_t bytes) = 0;
   virtual void fill(void* device, std::uint8_t byte, std::size_t bytes) = 0;
@@ -103,11 +112,14 @@ class Device {
   /// address, so that an index that became negative gives a wrong result and not the end of the process; its
   /// checked build has none. A GPU takes all of it.
   void* allocate_sparse(std::size_t bytes, const std::string& owner);
+  /// Waits until all that was submitted to the device's streams before, which may use the memory, is done. So
+  /// it waits for ever while a launch waits for the host.
   void release(void* pointer) noexcept;
   /// Bytes that can be allocated now; on the SIMT device, of the host's memory. The largest number: not known.
   virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
 
-  /// Host memory that copies run fast from and to. Prefer PinnedBuffer<T>.
+  /// Host memory that copies run fast from and to, and that kernels reach too. Prefer PinnedBuffer<T>. Releasing
+  /// it waits as release() does.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
   virtual void release_pinned(void* pointer) noexcept = 0;
 

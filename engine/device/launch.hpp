@@ -20,6 +20,9 @@ struct LaunchConfig {
   /// So many of the first blocks (row by row of the grid) write only what nobody reads: the SIMT device, which
   /// would take hours for a grid of millions, leaves them out. A GPU runs them.
   unsigned unread_blocks = 0;
+  /// The host may write words that the kernel waits for while it runs, so waiting is never a deadlock. Only the
+  /// SIMT device asks.
+  bool host_fed = false;
 };
 
 /// A kernel under its one name: looked up in an image on a CUDA device, called on the SIMT device.

@@ -1,5 +1,6 @@
 #include "engine/ops/ops.hpp"
 #include "engine/ops/shapes.hpp"
+#include "kernels/chip.hpp"
 
 extern "C" {
 void gemv_f32_warp(GemvParams);
@@ -23,7 +24,7 @@ LaunchConfig two_rows_a_warp(const GemvParams& p) {
   return {{udiv_up(p.a.rows, 2 * kWarps)}, kBlock, static_cast<unsigned>(p.a.stride) * 4};
 }
 bool x_fits_shared(const GemvParams& p) {
-  return static_cast<std::size_t>(p.a.stride) * sizeof(float) <= kSharedBytesPerBlock;
+  return static_cast<std::size_t>(p.a.stride) * sizeof(float) <= kGm200.shared_bytes_per_block;
 }
 
 /// A lane takes every 32nd piece of `weights`, `in_chain` of them one after the other in each of its sums;

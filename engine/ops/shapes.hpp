@@ -4,7 +4,6 @@
 namespace m40llm {
 
 inline constexpr unsigned kWarpSize = 32;
-inline constexpr std::size_t kSharedBytesPerBlock = 48 * 1024;  ///< sm_52
 
 constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
 constexpr unsigned udiv_up(int a, int b) { return static_cast<unsigned>(div_up(a, b)); }

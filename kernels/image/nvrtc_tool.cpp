@@ -9,6 +9,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "kernels/chip.hpp"
 #include "kernels/image/compile.hpp"
 #include "kernels/image/cubin.hpp"
 #include "kernels/image/embed.hpp"
@@ -22,12 +23,6 @@ constexpr const char* kUsage =
     "  ROOT     where #include \"...\" is looked up, and what messages name the source from\n"
     "  DIR      gets SOURCE.<arch>.cubin or .ptx and SOURCE.images.cpp\n"
     "  FILE     gets the Makefile rule of all that was read\n";
-
-// The arch every kernel has to fit, and what it gives a block and a thread (CUDA C++ Programming Guide,
-// Compute Capabilities).
-constexpr const char* kLeastArch = "sm_52";
-constexpr int kMaxSharedBytes = 48 * 1024;
-constexpr int kMaxRegisters = 255;
 
 struct Options {
   std::vector<std::string> archs;
@@ -87,7 +82,7 @@ Source read_source(const Options& options) {
 /// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared
 /// memory, and the message then stands by itself. Then the others side by side.
 std::vector<Compiled> compile_all(const Source& source, std::vector<std::string> archs) {
-  std::ranges::stable_partition(archs, [](const std::string& arch) { return arch == kLeastArch; });
+  std::ranges::stable_partition(archs, [](const std::string& arch) { return arch == kGm200.arch; });
   std::vector<Compiled> compiled;
   compiled.push_back(compile(source, archs.front()));
   std::vector<std::future<Compiled>> others;
@@ -131,7 +126,7 @@ std::vector<KernelRow> kernel_rows(const Compiled& compiled) {
 std::string complaints(const Source& source, const Compiled& compiled, const std::vector<KernelRow>& rows) {
   std::string text;
   if (rows.empty()) text += source.name + ": no __global__ function in it\n";
-  if (compiled.arch != kLeastArch) return text;
+  if (compiled.arch != kGm200.arch) return text;
   for (const KernelRow& row : rows) {
     const CubinKernel& kernel = row.kernel;
     const std::string who = source.name + ": error: kernel '" + kernel.name + "' on " + compiled.arch + " ";
@@ -145,13 +140,13 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
               " bytes a thread in local memory: an array with an index that is not known when compiling, or "
               "a call\n";
     }
-    if (kernel.static_shared_bytes > kMaxSharedBytes) {
+    if (kernel.static_shared_bytes > kGm200.shared_bytes_per_block) {
       text += who + "has " + std::to_string(kernel.static_shared_bytes) +
-              " bytes of shared memory, at most " + std::to_string(kMaxSharedBytes) + " fit\n";
+              " bytes of shared memory, at most " + std::to_string(kGm200.shared_bytes_per_block) + " fit\n";
     }
-    if (kernel.registers > kMaxRegisters) {
+    if (kernel.registers > kGm200.registers_per_thread) {
       text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " +
-              std::to_string(kMaxRegisters) + " fit\n";
+              std::to_string(kGm200.registers_per_thread) + " fit\n";
     }
   }
   return text;

@@ -130,6 +130,41 @@ void tell(const Finding& found, std::size_t bytes, Access access, const void* si
   if (first.kind != Finding::nothing) tell(first, bytes, access, site);
 }
 
+bool of_this_launch(Id id, const Lane& lane) {
+  return id >= lane.first && id < kSplitting && lane.block->clock->launch->holds(task_of(id));
+}
+
+/// The bits of kReadonlyBytes for bytes [address, address + bytes) of the word at `word`.
+Id readonly_bytes(std::uintptr_t word, std::uintptr_t address, std::size_t bytes) {
+  Id bits = 0;
+  for (std::uintptr_t i = 0; i < 4; ++i) {
+    if (word + i - address < bytes) bits |= Id{1} << (kWarpEpochShift + i);
+  }
+  return bits;
+}
+
+/// Whether a word of these has been read through the read-only cache by the launch, or a later one.
+bool maybe_read_readonly(std::uintptr_t address, std::size_t bytes, Id first) {
+  bool any = false;
+  for (std::uintptr_t word = address / 4 * 4; word < address + bytes; word += 4)
+    any |= load(*readonly_reader_of(word)) >= first;
+  return any;
+}
+
+void tell_readonly(std::uintptr_t address, std::size_t bytes, const std::string& what, const void* site) {
+  if (is_new(Fault::readonly_written, site))
+    report(Fault::readonly_written, site, sized(bytes) + describe(address) + ", " + what);
+}
+
+[[gnu::noinline]] void check_not_read_readonly(std::uintptr_t address, std::size_t bytes, const void* site) {
+  for (std::uintptr_t word = address / 4 * 4; word < address + bytes; word += 4) {
+    const Id reader = load(*readonly_reader_of(word));
+    if ((reader & readonly_bytes(word, address, bytes)) == 0 || !of_this_launch(reader, *current)) continue;
+    tell_readonly(address, bytes, "written after " + who(reader) + " read it with load_readonly()", site);
+    return;
+  }
+}
+
 constexpr std::size_t kStackReach = 60 * 1024;  // of a fiber
 
 template <std::size_t kBytes, bool kWrite, bool kAligned>
@@ -167,6 +202,8 @@ template <std::size_t kBytes, bool kWrite, bool kAligned>
   }
   if (!all) [[unlikely]]
     look_closely(address, kBytes, {kWrite, false}, site);
+  if (kWrite && maybe_read_readonly(address, kBytes, first)) [[unlikely]]
+    check_not_read_readonly(address, kBytes, site);
 }
 
 void access_range(const void* pointer, std::size_t bytes, bool write, const void* site) {
@@ -178,9 +215,35 @@ void access_range(const void* pointer, std::size_t bytes, bool write, const void
     return;
   }
   look_closely(address, bytes, {write, false}, site);
+  if (write) check_not_read_readonly(address, bytes, site);
 }
 
 }  // namespace
+
+void readonly_load(const void* pointer, std::size_t bytes, const void* site) {
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+  if (address - kArena >= kArenaBytes) return;  // the load itself is reported
+  const Lane& lane = *current;
+  Id writer = 0;
+  for (std::uintptr_t word = address / 4 * 4; word < address + bytes; word += 4) {
+    Id& reader = *readonly_reader_of(word);
+    const Id before = load(reader);
+    const Id all =
+        (of_this_launch(before, lane) ? before & kReadonlyBytes : 0) | readonly_bytes(word, address, bytes);
+    store(reader, (lane.id & ~(Id{kMaxWarpEpoch} << kWarpEpochShift)) | all);
+    const Cell& cell = *cell_of(word);
+    if (load(cell.writer) != kByBytes) {
+      if (of_this_launch(load(cell.writer), lane)) writer = load(cell.writer);
+      continue;
+    }
+    for (std::uintptr_t byte = std::max(word, address); byte < std::min(word + 4, address + bytes); ++byte) {
+      const Id of_byte = load(byte_cell_of(byte)->writer);
+      if (of_this_launch(of_byte, lane)) writer = of_byte;
+    }
+  }
+  if (writer != 0)
+    tell_readonly(address, bytes, "read with load_readonly() after " + who(writer) + " wrote it", site);
+}
 
 Finding look_at(std::uintptr_t address, std::size_t bytes, Access access, const Actor& actor) {
   Cell& cell = *cell_of(address);
@@ -235,6 +298,7 @@ void atomic_access(const void* pointer, Atomic kind, MemoryOrder order, const vo
     if (load(cell.writer) == kNever) tell({Finding::never_written, 0, address}, 4, {false, true}, site);
   }
   if (kind != Atomic::update || order != MemoryOrder::acquire) look_closely(address, 4, {write, true}, site);
+  if (write) check_not_read_readonly(address, 4, site);
   if (order == MemoryOrder::release) release(Actor::of(*current), address, kind == Atomic::update);
   if (order == MemoryOrder::relaxed && kind == Atomic::store) forget(address);
 }

@@ -26,21 +26,25 @@ struct Piece {
 
 struct Memory {
   std::mutex mutex;
-  std::uintptr_t used = kArena + kGuard;
+  std::uintptr_t used = kArena + kGuard;  // of what belongs to the device
+  std::uintptr_t pinned_used = kPinned + kGuard;
   std::map<std::uintptr_t, Piece> pieces;  // by address; released ones too, for what reports say of them
   std::vector<std::byte*> free_arenas;
 
   Memory() {
-    for (const auto& [address, bytes] : {std::pair{kArena, kArenaBytes}, std::pair{kCells, kArenaBytes * 4},
-                                         std::pair{kByteCells, kArenaBytes * 16}}) {
+    for (const auto& [address, bytes] :
+         {std::pair{kArena, kArenaBytes}, std::pair{kCells, kArenaBytes * 4},
+          std::pair{kByteCells, kArenaBytes * 16}, std::pair{kReadonlyReaders, kArenaBytes * 2}}) {
       void* const wanted = reinterpret_cast<void*>(address);
       const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
       if (mmap(wanted, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != wanted) throw std::bad_alloc();
     }
   }
-  std::uintptr_t take(std::size_t bytes) {
+  std::uintptr_t take(std::size_t bytes) { return take(bytes, used, kPinned); }
+  std::uintptr_t take_pinned(std::size_t bytes) { return take(bytes, pinned_used, kArena + kArenaBytes); }
+  static std::uintptr_t take(std::size_t bytes, std::uintptr_t& used, std::uintptr_t end) {
     const std::size_t room = (bytes + kPage - 1) / kPage * kPage + kGuard;
-    if (bytes > kArenaBytes || used + room > kArena + kArenaBytes) return 0;
+    if (bytes > kArenaBytes || used + room > end) return 0;
     const std::uintptr_t address = used;
     used += room;
     return address;
@@ -171,6 +175,15 @@ void rewrite_shadow(Id (*change)(Id id, const void* context), const void* contex
   }
 }
 
+void forget_readonly_readers() {
+  Memory& m = memory();
+  const std::lock_guard lock(m.mutex);
+  for (const auto& [address, piece] : m.pieces) {
+    if (piece.live)
+      clear_pages(readonly_reader_of(address / kPage * kPage), (piece.bytes + 2 * kPage) / kPage * kPage * 2);
+  }
+}
+
 std::string describe(std::uintptr_t address) {
   if (address - kArena >= kArenaBytes) return "of host memory";
   Memory& m = memory();
@@ -209,6 +222,19 @@ std::byte* allocate(std::size_t bytes, const std::string& owner) {
   return result;
 }
 
+std::byte* allocate_pinned(std::size_t bytes) {
+  Memory& m = memory();
+  std::uintptr_t address = 0;
+  {
+    const std::lock_guard lock(m.mutex);
+    address = m.take_pinned(bytes);
+    if (address == 0) return nullptr;
+    m.pieces[address] = {bytes, "pinned memory", true};
+  }
+  fill_cells(address, bytes, kHost);
+  return reinterpret_cast<std::byte*>(address);
+}
+
 void release(std::byte* released) {
   const auto address = reinterpret_cast<std::uintptr_t>(released);
   Memory& m = memory();
@@ -219,6 +245,7 @@ void release(std::byte* released) {
   clear_pages(released, bytes);
   clear_pages(cell_of(address), bytes * 4);
   clear_pages(byte_cell_of(address), bytes * 16);
+  clear_pages(readonly_reader_of(address), bytes * 2);
 }
 
 std::byte* take_arena() {

@@ -18,6 +18,9 @@ namespace simt::checker {
 /// full. Addresses are not used again: what has been released stays known as such.
 std::byte* allocate(std::size_t bytes, const std::string& owner);
 void release(std::byte* memory);
+/// Pinned memory, which the host reads and writes by itself, unseen: it counts as written, and what one kernel
+/// releases there another may acquire through the host. Races between kernels are reported all the same.
+std::byte* allocate_pinned(std::size_t bytes);
 
 /// How far the work of every stream is known to be done, by the stream's number.
 using Times = std::vector<std::uint64_t>;
@@ -67,6 +70,9 @@ enum class MemoryOrder { relaxed, acquire, release };
 /// The running lane does an atomic access of a 4-byte word: called before one that releases, after one that
 /// acquires.
 void atomic_access(const void* address, Atomic access, MemoryOrder order, const void* site);
+
+/// The running lane is about to load through the read-only cache.
+void readonly_load(const void* address, std::size_t bytes, const void* site);
 
 /// How many blocks may begin before old cells are renumbered; tests make it small.
 void set_task_limit(std::uint32_t limit);

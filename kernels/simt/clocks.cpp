@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 #include <unordered_map>
 
 #include "kernels/simt/executor.hpp"
@@ -22,6 +23,7 @@ struct Time {
   std::map<std::uint32_t, std::unique_ptr<LaunchClock>> launches;              // by first task
   std::vector<std::deque<std::pair<std::uint64_t, std::uint32_t>>> of_stream;  // turn, first task
   std::unordered_map<std::uintptr_t, Clock> words;                             // what was released at each
+  Clock through_host;  // and at any word of pinned memory: the host reads it, and may pass it on
   std::set<BlockClock*> blocks;
 };
 
@@ -107,6 +109,7 @@ void change_known(Time& t, std::uint32_t task, Change change) {
     }
   };
   for (auto& [address, clock] : t.words) in(clock);
+  in(t.through_host);
   for (BlockClock* block : t.blocks) {
     in(block->acquired);
     for (auto& [thread, clock] : block->threads) in(clock);
@@ -212,9 +215,11 @@ LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint3
   const bool full = t.next_task + n_tasks > t.task_limit;
   if (full && t.n_running == 0) {
     rewrite_shadow(make_old, nullptr);
+    forget_readonly_readers();
     t.launches.clear();
     for (auto& launches : t.of_stream) launches.clear();
     t.words.clear();
+    t.through_host.clear();
     t.next_task = 1;
   }
   auto launch = std::make_unique<LaunchClock>();
@@ -250,7 +255,11 @@ LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint3
 }
 
 LaunchClock* launch_begins(const Launch& launch) {
-  return begin_launch(launch.kernel, launch.grid_x, launch.grid_x * launch.grid_y);
+  if (launch.n_blocks() > kMaxTask / 2) {
+    throw std::runtime_error(std::to_string(launch.n_blocks()) + " blocks; the checked build tells " +
+                             std::to_string(kMaxTask / 2) + " apart");
+  }
+  return begin_launch(launch.kernel, launch.grid_x, static_cast<std::uint32_t>(launch.n_blocks()));
 }
 
 void launch_ends(LaunchClock*) {
@@ -437,6 +446,7 @@ void release(const Actor& actor, std::uintptr_t address, bool keeps) {
         {warp, static_cast<std::uint32_t>(std::countr_zero(met)), w.ordered, warp_epoch_of(actor.me)});
   }
   join_clocks(published, {{clock.task, self}}, before);
+  if (address >= kPinned) join_clocks(t.through_host, published, before);
   Clock& word = t.words[address];
   if (keeps) {
     join_clocks(word, published, before);
@@ -451,6 +461,10 @@ void acquire(const Actor& actor, std::uintptr_t address) {
   BlockClock& clock = *actor.lane->block->clock;
   Time& t = time();
   const std::lock_guard lock(t.mutex);
+  if (address >= kPinned) {
+    join_clocks(clock.threads[actor.lane->thread], t.through_host, task_of(actor.before));
+    return;
+  }
   const auto word = t.words.find(address);
   if (word == t.words.end()) return;
   join_clocks(clock.threads[actor.lane->thread], word->second, task_of(actor.before));

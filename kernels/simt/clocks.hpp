@@ -98,4 +98,7 @@ void forget(std::uintptr_t address);
 /// the memory.
 void rewrite_shadow(Id (*change)(Id id, const void* context), const void* context);
 
+/// No word has been read through the read-only cache. Defined with the memory.
+void forget_readonly_readers();
+
 }  // namespace simt::checker

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
 
 #include "kernels/simt/checker.hpp"
@@ -14,10 +15,32 @@
 namespace simt {
 namespace {
 
-constexpr std::uint64_t kNoneLeft = ~std::uint64_t{0};
-// How long nothing may move before waiting lanes are told a deadlock: a store from another stream may still
-// come.
+// How long nothing may have moved on the whole device before waiting lanes are told a deadlock: another thread
+// of the host may be about to submit what they wait for.
 constexpr auto kDeadlockAfter = std::chrono::milliseconds(50);
+// A worker whose blocks all wait asks again at once for so long, as other workers' stores mostly come soon; then
+// it sleeps for a share of what it has waited, at most for kLongestSleep, so that waiting costs no core.
+constexpr auto kAsksAtOnceFor = std::chrono::microseconds(500);
+constexpr auto kLongestSleep = std::chrono::microseconds(500);
+constexpr int kShareSlept = 16;
+
+void pause(std::chrono::steady_clock::duration waited) {
+  if (waited < kAsksAtOnceFor) {
+    std::this_thread::yield();
+  } else {
+    std::this_thread::sleep_for(
+        std::min<std::chrono::steady_clock::duration>(waited / kShareSlept, kLongestSleep));
+  }
+}
+
+/// An exception is no kernel's: the device could not go on. One report a launch, of the first.
+void fail(Progress& progress, const std::string& what, const Lane* lane) {
+  const std::lock_guard lock(progress.mutex);
+  if (progress.broken.exchange(true)) return;
+  progress.reports.push_back({Fault::device_failed, progress.launch->kernel,
+                              lane != nullptr ? lane->block->x : 0, lane != nullptr ? lane->block->y : 0,
+                              lane != nullptr ? lane->thread : 0, "launch", 0, what});
+}
 
 /// What every pooled fiber does for ever: run the current lane's thread, then whichever comes next.
 void run_threads() {
@@ -29,7 +52,15 @@ void run_threads() {
     if (lane.fiber == nullptr) std::abort();
     tsan::acquire(worker.progress);
     tsan::acquire(&block);
-    launch.call(launch.function, launch.params);
+    try {
+      launch.call(launch.function, launch.params);
+    } catch (const std::exception& exception) {
+      fail(*worker.progress, exception.what(), &lane);
+      block.failed = true;
+    }
+    if (block.failed) {
+      Fiber::switch_to(*lane.fiber, *worker.main);  // for good: the block is given up
+    }
     tsan::release(worker.progress);
     tsan::release(&block);
     Fiber* const mine = lane.fiber;
@@ -86,7 +117,7 @@ std::string whereabouts(const Lane& lane) {
 
 }  // namespace
 
-Worker::Worker(Order order_) : order(order_), pool(run_threads) {}
+Worker::Worker(Order order_, std::atomic<std::uint64_t>& at) : order(order_), pool(run_threads), at_(at) {}
 Worker::~Worker() {
   for (const auto& block : blocks_) {
     if constexpr (kChecked) {
@@ -99,12 +130,13 @@ Worker::~Worker() {
 
 Block* Worker::start_block() {
   const Launch& launch = *progress->launch;
-  const unsigned total = launch.grid_x * launch.grid_y - launch.first_block;
-  const unsigned turn = progress->next_block.fetch_add(1, std::memory_order_relaxed);
-  if (turn >= total) return nullptr;
-  const unsigned number = launch.first_block + (!progress->block_order.empty() ? progress->block_order[turn]
-                                                : order.kind == Order::Kind::descending ? total - 1 - turn
-                                                                                        : turn);
+  const std::uint64_t total = launch.n_blocks() - launch.first_block;
+  const std::uint64_t turn = progress->next_block.fetch_add(1, std::memory_order_relaxed);
+  if (turn >= total || progress->broken.load(std::memory_order_relaxed)) return nullptr;
+  const std::uint64_t number =
+      launch.first_block + (!progress->block_order.empty()          ? progress->block_order[turn]
+                            : order.kind == Order::Kind::descending ? total - 1 - turn
+                                                                    : turn);
   if (free_blocks_.empty()) {
     blocks_.push_back(std::make_unique<Block>());
     Block& fresh = *blocks_.back();
@@ -120,8 +152,8 @@ Block* Worker::start_block() {
   free_blocks_.pop_back();
   block.worker = this;
   block.order = order.kind;
-  block.x = number % launch.grid_x;
-  block.y = number / launch.grid_x;
+  block.x = static_cast<unsigned>(number % launch.grid_x);
+  block.y = static_cast<unsigned>(number / launch.grid_x);
   block.grid_x = launch.grid_x;
   block.grid_y = launch.grid_y;
   block.threads = launch.block;
@@ -241,20 +273,33 @@ bool Worker::poll(Block& block) {
   return any;
 }
 
-bool Worker::everybody_idle(std::uint64_t steps) const {
-  for (const Worker* each : *crew) {
-    const std::uint64_t at = each->idle_at.load();
-    if (at != steps && at != kNoneLeft) return false;
-  }
-  return true;
+void Worker::give_up_blocks() {
+  for (Block* each : resident_) retire(each);
+  resident_.clear();
 }
 
-void Worker::run_blocks(Progress& shared_progress) {
+void Worker::run_blocks(Progress& shared_progress) noexcept {
   progress = &shared_progress;
-  const Launch& launch = *progress->launch;
   tsan::acquire(progress);
+  try {
+    run_all();
+  } catch (const std::exception& exception) {
+    current = nullptr;
+    fail(*progress, exception.what(), nullptr);
+    give_up_blocks();
+  }
+  at_.store(Activity::kNoBlocks);
+}
+
+void Worker::run_all() {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kNever = Clock::time_point::max();
+  const Launch& launch = *progress->launch;
+  Activity& activity = progress->stream->activity;
   if (main == nullptr) main = std::make_unique<Fiber>();
-  auto still_since = std::chrono::steady_clock::time_point::max();
+  auto waits_since = kNever;         // all blocks here
+  auto still_since = kNever;         // the device,
+  std::uint64_t still_at_steps = 0;  // at this number of steps
   for (;;) {
     Block* block = nullptr;
     for (Block* each : resident_) {
@@ -265,9 +310,10 @@ void Worker::run_blocks(Progress& shared_progress) {
       if (block != nullptr) resident_.push_back(block);
     }
     if (block != nullptr) {
-      still_since = std::chrono::steady_clock::time_point::max();
+      if (waits_since != kNever) at_.store(Activity::kMoves);
+      waits_since = kNever;
       run(*block);
-      progress->steps.fetch_add(1);
+      activity.moved();
       if (!block->done() && (block->failed || block->n_spinning == 0)) {
         if (!block->failed) report_stuck(*block);
         current = nullptr;
@@ -280,16 +326,18 @@ void Worker::run_blocks(Progress& shared_progress) {
       continue;
     }
     if (resident_.empty()) break;
-    const std::uint64_t steps = progress->steps.load();
+    const std::uint64_t steps = activity.steps();
     bool any = false;
     for (Block* each : resident_) any |= poll(*each);
     if (any) continue;
-    idle_at.store(steps);
-    const auto now = std::chrono::steady_clock::now();
-    if (!everybody_idle(steps)) {
-      still_since = std::chrono::steady_clock::time_point::max();
-    } else if (still_since == std::chrono::steady_clock::time_point::max()) {
+    at_.store(steps);
+    const auto now = Clock::now();
+    if (waits_since == kNever) waits_since = now;
+    if (!activity.nothing_moves(steps)) {
+      still_since = kNever;
+    } else if (still_since == kNever || steps != still_at_steps) {
       still_since = now;
+      still_at_steps = steps;
     } else if (now - still_since > kDeadlockAfter) {
       progress->deadlock.store(true);
     }
@@ -297,25 +345,32 @@ void Worker::run_blocks(Progress& shared_progress) {
       for (Block* each : resident_) {
         report_stuck(*each);
         current = nullptr;
-        retire(each);
       }
-      resident_.clear();
-      progress->next_block.store(launch.grid_x * launch.grid_y);
+      progress->next_block.store(launch.n_blocks());
+    }
+    if (progress->deadlock.load() || progress->broken.load()) {
+      give_up_blocks();
       break;
     }
-    if (crew->size() > 1) std::this_thread::yield();
-  }
-  idle_at.store(kNoneLeft);
-}
-
-Executor::Executor(unsigned n_workers, Order order) : order_(order) {
-  for (unsigned i = 0; i < n_workers; ++i) workers_.push_back(std::make_unique<Worker>(order));
-  for (unsigned i = 1; i < n_workers; ++i) {
-    threads_.emplace_back([this, i] { serve(*workers_[i], i); });
+    pause(now - waits_since);
   }
 }
 
-Executor::~Executor() {
+Executor::Executor(Activity::Stream& stream, Order order) : stream_(stream), order_(order) {
+  for (auto& at : stream.worker_at) workers_.push_back(std::make_unique<Worker>(order, at));
+  try {
+    for (unsigned i = 1; i < workers_.size(); ++i) {
+      threads_.emplace_back([this, i] { serve(*workers_[i], i); });
+    }
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+Executor::~Executor() { stop(); }
+
+void Executor::stop() {
   call_.store(kStop);
   call_.notify_all();
   for (std::thread& thread : threads_) thread.join();
@@ -336,24 +391,21 @@ void Executor::serve(Worker& worker, unsigned index) {
 std::vector<Report> Executor::run(const Launch& launch) {
   Progress progress;
   progress.launch = &launch;
+  progress.stream = &stream_;
   progress.number = n_launches_++;
-  const unsigned total = launch.grid_x * launch.grid_y - launch.first_block;
+  const std::uint64_t total = launch.n_blocks() - launch.first_block;
   if (order_.kind == Order::Kind::random) {
     progress.block_order.resize(total);
-    for (unsigned i = 0; i < total; ++i) progress.block_order[i] = i;
-    for (unsigned i = total; i > 1; --i) {
+    for (std::uint64_t i = 0; i < total; ++i) progress.block_order[i] = static_cast<unsigned>(i);
+    for (std::uint64_t i = total; i > 1; --i) {
       std::swap(progress.block_order[i - 1],
                 progress.block_order[mix(order_.seed + mix(progress.number) + i) % i]);
     }
   }
   if constexpr (kChecked) progress.clock = checker::launch_begins(launch);
-  const unsigned n = std::min(static_cast<unsigned>(workers_.size()), total);
-  crew_.clear();
-  for (unsigned i = 0; i < n; ++i) {
-    crew_.push_back(workers_[i].get());
-    workers_[i]->crew = &crew_;
-    workers_[i]->idle_at.store(kNoneLeft - 1);
-  }
+  const auto n = static_cast<unsigned>(std::min<std::uint64_t>(workers_.size(), total));
+  for (unsigned i = 0; i < n; ++i) stream_.worker_at[i].store(Activity::kMoves);
+  if (!launch.host_fed) stream_.state.store(Activity::State::in_launch);
   progress_ = &progress;
   tsan::release(&progress);
   if (n > 1) {
@@ -363,6 +415,7 @@ std::vector<Report> Executor::run(const Launch& launch) {
   }
   workers_[0]->run_blocks(progress);
   for (unsigned left = n > 1 ? n_busy_.load() : 0; left != 0; left = n_busy_.load()) n_busy_.wait(left);
+  stream_.state.store(Activity::State::moves);
   tsan::acquire(&progress);
   if constexpr (kChecked) checker::launch_ends(progress.clock);
   return std::move(progress.reports);

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/simt/activity.hpp"
 #include "kernels/simt/scheduler.hpp"
 
 namespace simt {
@@ -20,8 +21,11 @@ struct Launch {
   unsigned grid_x = 1, grid_y = 1;
   unsigned block = 32;
   unsigned shared_bytes = 0;
-  bool resident = false;     ///< blocks may wait for each other
-  unsigned first_block = 0;  ///< those before it are left out
+  bool resident = false;  ///< blocks may wait for each other
+  bool host_fed = false;  ///< the host may write what lanes wait for: waiting is never a deadlock
+  std::uint64_t first_block = 0;  ///< those before it are left out
+
+  std::uint64_t n_blocks() const { return std::uint64_t{grid_x} * grid_y; }
 };
 
 namespace checker {
@@ -31,11 +35,12 @@ struct LaunchClock;
 /// What the workers of one launch share.
 struct Progress {
   const Launch* launch = nullptr;
+  Activity::Stream* stream = nullptr;
   std::uint64_t number = 0;           // of the launch, seeds the order
   std::vector<unsigned> block_order;  // empty: by arithmetic
-  std::atomic<unsigned> next_block = 0;
-  std::atomic<std::uint64_t> steps = 0;  // grows after any kernel code has run
+  std::atomic<std::uint64_t> next_block = 0;
   std::atomic<bool> deadlock = false;
+  std::atomic<bool> broken = false;  // the device itself failed: what waits will wait for ever
   std::mutex mutex;
   std::vector<Report> reports;
   checker::LaunchClock* clock = nullptr;  // of the checked build
@@ -43,35 +48,36 @@ struct Progress {
 
 /// An OS thread that runs blocks: their fibers, their shared memory, and the blocks that wait for others.
 struct Worker {
-  explicit Worker(Order order);
+  Worker(Order order, std::atomic<std::uint64_t>& at);
   ~Worker();
-  void run_blocks(Progress& progress);
+  /// Runs blocks until there are none left. Throws nothing: a failure becomes a fault of the launch.
+  void run_blocks(Progress& progress) noexcept;
 
   Order order;
   Progress* progress = nullptr;
   std::unique_ptr<Fiber> main;
   FiberPool pool;
-  /// The value of Progress::steps at which all blocks here were found waiting; ~0: none left.
-  std::atomic<std::uint64_t> idle_at = 0;
-  std::vector<Worker*>* crew = nullptr;  // all workers of the launch
 
  private:
+  void run_all();
+  void give_up_blocks();
   Block* start_block();
   void run(Block& block);
   void retire(Block* block);
   void report_stuck(Block& block);
   bool poll(Block& block);
-  bool everybody_idle(std::uint64_t steps) const;
+  std::atomic<std::uint64_t>& at_;  // in Activity: the steps at which all blocks here were found waiting
   std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<Block*> free_blocks_;
   std::vector<Block*> resident_;
 };
 
-/// Runs grids on a crew of OS threads, the calling one among them. One launch at a time, always from the same
+/// Runs a stream's grids on OS threads, the calling one among them. One launch at a time, always from the same
 /// thread.
 class Executor {
  public:
-  Executor(unsigned n_workers, Order order);
+  /// As many workers as `stream` has places for. Throws std::system_error if the system gives no threads.
+  Executor(Activity::Stream& stream, Order order);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -80,11 +86,12 @@ class Executor {
   std::vector<Report> run(const Launch& launch);
 
  private:
+  void stop();
   void serve(Worker& worker, unsigned index);
+  Activity::Stream& stream_;
   Order order_;
   std::uint64_t n_launches_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<Worker*> crew_;
   std::vector<std::thread> threads_;
   Progress* progress_ = nullptr;
   /// Number of the launch * kCalls + how many workers take part: one word, so that nobody sees the one

@@ -64,6 +64,7 @@ class FiberPool {
   FiberPool(const FiberPool&) = delete;
   FiberPool& operator=(const FiberPool&) = delete;
 
+  /// Throws std::exception if the system gives no memory.
   Fiber* take() {
     if (free_.empty()) grow();
     Fiber* fiber = free_.back();
@@ -77,6 +78,7 @@ class FiberPool {
   struct Slab {
     void* memory;
     std::size_t bytes;
+    bool guarded;
   };
   void (*entry_)();
   std::vector<Slab> slabs_;

@@ -84,6 +84,7 @@ __forceinline__ float high_half_to_float(unsigned pair) {
 
 template <class T>
 __forceinline__ T load_readonly(const T* p) {
+  if constexpr (simt::kChecked) simt::readonly_load(p, sizeof(T));
   return *p;
 }
 

@@ -19,6 +19,8 @@ const char* name(Fault fault) {
       return "spin that holds its own warp";
     case Fault::resources:
       return "more than sm_52 has";
+    case Fault::device_failed:
+      return "failure of the SIMT device";
     case Fault::uninitialized_read:
       return "read of never-written memory";
     case Fault::out_of_bounds_read:
@@ -29,6 +31,8 @@ const char* name(Fault fault) {
       return "misaligned access";
     case Fault::race:
       return "race";
+    case Fault::readonly_written:
+      return "read-only load of memory written in this launch";
   }
   return "?";
 }

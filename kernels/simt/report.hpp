@@ -3,19 +3,21 @@
 
 namespace simt {
 
-/// What the SIMT device can find wrong with a kernel. The scheduler finds those up to `resources` in every
-/// build, the checker (preset `checked`) the others.
+/// What the SIMT device can find wrong with a kernel. The scheduler finds those up to `device_failed` in
+/// every build, the checker (preset `checked`) the others.
 enum class Fault {
   barrier_not_reached,   ///< part of a warp or block never comes to the barrier the rest waits at
   shuffle_missing_lane,  ///< a lane named in the mask of a warp's collective does not come
   endless_spin,          ///< a spin whose condition nobody can make true
   spin_holds_own_warp,   ///< a spin for what another lane of its own warp would do: deadlock on Maxwell
-  resources,             ///< more threads, shared memory or resident blocks than sm_52 has
+  resources,             ///< more shared memory than a block of sm_52 has
+  device_failed,  ///< no fault of the kernel: the SIMT device could not go on, for want of memory mostly
   uninitialized_read,
   out_of_bounds_read,
   out_of_bounds_write,
   misaligned,
-  race,  ///< two accesses that nothing orders, one of them a write
+  race,              ///< two accesses that nothing orders, one of them a write
+  readonly_written,  ///< a load through the read-only cache of memory that the same launch writes
 };
 const char* name(Fault fault);
 

@@ -285,6 +285,9 @@ void count_poll(const void* address, const void* site) {
 }
 }  // namespace
 
+void readonly_load([[maybe_unused]] const void* address, [[maybe_unused]] std::size_t bytes) {
+  if constexpr (kChecked) checker::readonly_load(address, bytes, __builtin_return_address(0));
+}
 unsigned atomic_add(unsigned* address, unsigned value) {
   if constexpr (kChecked)
     checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed,

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/chip.hpp"
 #include "kernels/simt/fiber.hpp"
 #include "kernels/simt/report.hpp"
 
@@ -24,8 +25,7 @@ inline constexpr bool kChecked = false;
 
 inline constexpr unsigned kWarpSize = 32;
 inline constexpr std::uint32_t kFullMask = 0xffffffffu;
-inline constexpr unsigned kMaxThreads = 1024;           // a block, sm_52
-inline constexpr std::size_t kSharedBytes = 48 * 1024;  // a block, sm_52
+inline constexpr std::size_t kSharedBytes = m40llm::kGm200.shared_bytes_per_block;  // a block
 
 /// In which order lanes, warps and blocks run where the program leaves it open.
 struct Order {
@@ -171,6 +171,9 @@ void spin(bool (*done)(const void* closure), const void* closure);
 /// The block's piece of shared memory of that name; the first lane to ask makes it.
 std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment);
 std::byte* dynamic_shared();
+/// To be called before a load through the read-only cache: the checked build refuses one of memory that the
+/// launch writes.
+void readonly_load(const void* address, std::size_t bytes);
 unsigned atomic_add(unsigned* address, unsigned value);
 unsigned atomic_max(unsigned* address, unsigned value);
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value);

@@ -67,6 +67,8 @@ inline constexpr std::uintptr_t kArena = 0x1000'0000'0000;
 inline constexpr std::size_t kArenaBytes = std::size_t{1} << 40;
 inline constexpr std::uintptr_t kCells = 0x1100'0000'0000;
 inline constexpr std::uintptr_t kByteCells = 0x2000'0000'0000;
+inline constexpr std::uintptr_t kPinned = kArena + kArenaBytes / 4 * 3;  // to the arena's end: pinned memory
+inline constexpr std::uintptr_t kReadonlyReaders = 0x1600'0000'0000;
 
 inline Cell* cell_of(std::uintptr_t address) {
   return reinterpret_cast<Cell*>(kCells + (address - kArena) / 4 * sizeof(Cell));
@@ -74,6 +76,14 @@ inline Cell* cell_of(std::uintptr_t address) {
 inline Cell* byte_cell_of(std::uintptr_t address) {
   return reinterpret_cast<Cell*>(kByteCells + (address - kArena) * sizeof(Cell));
 }
+
+/// Who of a launch has read of the 4 bytes through the read-only cache, which does not see what is written while
+/// the launch runs: the last to do so, and in place of its warp epoch a bit for each byte that anybody of the
+/// launch has read. 0: nobody.
+inline Id* readonly_reader_of(std::uintptr_t address) {
+  return reinterpret_cast<Id*>(kReadonlyReaders + (address - kArena) / 4 * sizeof(Id));
+}
+inline constexpr Id kReadonlyBytes = Id{15} << kWarpEpochShift;
 
 // Several OS threads look at one cell. An update that gets lost between a load and a store costs a report,
 // never makes a false one.

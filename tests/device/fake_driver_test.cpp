@@ -232,7 +232,9 @@ TEST_F(FakeDriver, RefusesLaunchesThatCannotBe) {
   const std::unique_ptr<Device> device = open_device({});
   const std::unique_ptr<Stream> stream = device->create_stream();
   const auto message = [&](const LaunchConfig& config) {
-    return message_of([&] { stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {}); });
+    return message_of<LaunchRefused>([&] {
+      stream->launch(Kernel<Params>{name.c_str(), nullptr}, config, {});
+    });
   };
   for (const unsigned block : {0u, 1u, 33u, 1056u}) {
     EXPECT_NE(message({.grid = {}, .block = block}).find("a multiple of 32 threads, at most 1024"),
@@ -265,6 +267,26 @@ TEST_F(FakeDriver, CopiesSmallSourcesBeforeTheDriverReadsThem) {
   EXPECT_EQ(log().find("cuMemcpyHtoDAsync(" + address.str() + ")"), std::string::npos);
   stream->copy_to_device(buffer.data(), pinned.span().data(), 65537);
   EXPECT_NE(log().find("cuMemcpyHtoDAsync(" + address.str() + ")"), std::string::npos);
+}
+
+TEST_F(FakeDriver, CopiesLetGoOfOrdinaryMemoryBeforeTheyReturn) {
+  const std::unique_ptr<Device> device = open_device({});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const PinnedBuffer<std::byte> pinned(*device, 65537);
+  std::vector<std::byte> ordinary(65537);
+  const Buffer<std::byte> buffer(*device, 65537, "test");
+  const auto waits = [&](const auto& copy) {
+    reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
+    copy();
+    return log().find("cuStreamSynchronize") != std::string::npos;
+  };
+  EXPECT_TRUE(waits([&] { stream->copy_to_device(buffer.data(), ordinary.data(), 65537); }));
+  EXPECT_FALSE(waits([&] { stream->copy_to_device(buffer.data(), ordinary.data(), 65536); })) << "taken";
+  EXPECT_TRUE(waits([&] { stream->copy_to_host(ordinary.data(), buffer.data(), 1); }));
+  EXPECT_FALSE(waits([&] { stream->copy_to_device(buffer.data(), pinned.span().data(), 65537); }));
+  EXPECT_FALSE(waits([&] { stream->copy_to_host(pinned.span().data(), buffer.data(), 65537); }));
+  EXPECT_FALSE(waits([&] { stream->copy_to_host(pinned.span().data() + 65536, buffer.data(), 1); }));
+  EXPECT_EQ(device->counters().synchronizations, 0u);
 }
 
 TEST_F(FakeDriver, NamesTheCallAndTheError) {

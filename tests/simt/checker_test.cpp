@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "kernels/simt/checker.hpp"
 #include "tests/simt/kernels_under_test.hpp"
@@ -43,6 +46,16 @@ const Case kCases[] = {
     {"release_too_early", release_too_early, Fault::race, false, {{2}, 32, 0, true}},
     {"last_block", last_block, Fault::race, false, {{4}, 64}},
     {"missing_grid_barrier", missing_grid_barrier, Fault::race, false, {{4}, 64, 0, true}},
+    {"readonly_after_write", readonly_after_write, Fault::readonly_written, false, {{1}, 64}},
+    {"write_after_readonly", write_after_readonly, Fault::readonly_written, false, {{1}, 64}},
+    {"readonly_vector", readonly_vector, Fault::readonly_written, false, {{1}, 64}},
+    {"readonly_half", readonly_half, Fault::readonly_written, false, {{1}, 64}},
+    {"readonly_of_another_block",
+     readonly_of_another_block,
+     Fault::readonly_written,
+     false,
+     {{2}, 32, 0, true}},
+    {"readonly_then_atomic", readonly_then_atomic, Fault::readonly_written, false, {{1}, 64}},
     {"many_epochs", many_epochs, Fault::race, false, {{1}, 64}},
     {"barrier_part_of_warp", barrier_part_of_warp, Fault::barrier_not_reached, true, {{1}, 64}},
     {"barrier_elsewhere", barrier_elsewhere, Fault::barrier_not_reached, true, {{1}, 64}},
@@ -271,6 +284,91 @@ TEST_F(Checker, ReportsARaceOfACopyWithAKernelOfAnotherStream) {
   }
   ASSERT_FALSE(reports.empty());
   EXPECT_EQ(reports[0].fault, Fault::race) << text_of(reports);
+}
+
+/// A bench whose kernels work on pinned memory.
+class CheckerOfPinned : public Checker {
+ protected:
+  CheckerOfPinned() {
+    for (float& value : floats.span()) value = 1.f;
+    for (unsigned& word : words.span()) word = 0;
+  }
+  FaultParams params(int plant) const {
+    FaultParams p = bench.params(plant);
+    p.in = p.data = floats.span().data();
+    p.words = words.span().data();
+    return p;
+  }
+  std::string reports_of_both() {
+    std::string text = text_of(bench.reports());
+    try {
+      other->synchronize();
+    } catch (const KernelFault& fault) {
+      text += text_of(fault.reports);
+    }
+    return text;
+  }
+  FaultBench bench;
+  std::unique_ptr<Stream> other = bench.device->create_stream();
+  PinnedBuffer<float> floats{*bench.device, 64};
+  PinnedBuffer<unsigned> words{*bench.device, 4};
+};
+
+TEST_F(CheckerOfPinned, KnowsIt) {
+  bench.launch("add_one", add_one, {{1}, 64}, params(0));
+  EXPECT_EQ(text_of(bench.reports()), "");
+  EXPECT_EQ(floats[63], 2.f);
+  bench.stream->copy_to_device(bench.data.data(), floats.span().data(), 256);
+  EXPECT_EQ(bench.data.download(*bench.stream), std::vector<float>(64, 2.f));
+  bench.launch("write_out_of_bounds", write_out_of_bounds, {{1}, 64}, params(1));
+  const auto reports = bench.reports();
+  ASSERT_EQ(reports.size(), 1u) << text_of(reports);
+  EXPECT_EQ(reports[0].text, "4 bytes 0 bytes behind the end of 'pinned memory' (256 bytes)");
+}
+
+TEST_F(CheckerOfPinned, ReportsRacesOfKernels) {
+  bench.launch("race_between_blocks", race_between_blocks, {{3}, 64}, params(1));
+  EXPECT_THAT(text_of(bench.reports()), testing::HasSubstr("race: write after write"));
+  bench.stream->launch(Kernel<FaultParams>{"add_one", add_one}, {{1}, 64}, params(0));
+  other->launch(Kernel<FaultParams>{"add_one", add_one}, {{1}, 64}, params(0));
+  EXPECT_THAT(reports_of_both(), testing::HasSubstr("race: "));
+}
+
+TEST_F(CheckerOfPinned, LetsTheHostPassOnWhatAKernelReleased) {
+  std::atomic_ref<unsigned> from_first(words[0]);
+  std::atomic_ref<unsigned> to_second(words[1]);
+  for (int round = 0; round < 20; ++round) {
+    from_first.store(0);
+    to_second.store(0);
+    FaultParams second = params(0);
+    ++second.words;
+    other->launch(Kernel<FaultParams>{"wait_for_word", wait_for_word},
+                  {.grid = {1}, .block = 32, .host_fed = true}, second);
+    bench.launch("store_word", store_word, {{1}, 32}, params(0));
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (from_first.load() == 0 && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+    floats[1] = 5.f;
+    to_second.store(1);
+    ASSERT_EQ(reports_of_both(), "");
+    ASSERT_EQ(floats[0], 3.f);
+  }
+}
+
+TEST_F(Checker, TakesCopiesOfNothing) {
+  FaultBench bench;
+  bench.stream->copy_to_device(nullptr, nullptr, 0);
+  bench.stream->copy_to_host(nullptr, nullptr, 0);
+  bench.stream->fill(nullptr, 0, 0);
+  EXPECT_EQ(text_of(bench.reports()), "");
+}
+
+TEST_F(Checker, RefusesMoreBlocksThanItTellsApart) {
+  FaultBench bench;
+  bench.launch("add_one", add_one, {{1u << 26}, 32}, bench.params(0));
+  const auto reports = bench.reports();
+  ASSERT_EQ(reports.size(), 1u) << text_of(reports);
+  EXPECT_EQ(reports[0].fault, Fault::device_failed);
+  EXPECT_EQ(reports[0].text, "67108864 blocks; the checked build tells 33554431 apart");
 }
 
 TEST_F(Checker, KeepsApartWhatItRenumbered) {

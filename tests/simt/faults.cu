@@ -224,6 +224,58 @@ extern "C" __global__ void too_much_dynamic_shared(FaultParams p) {
   }
 }
 
+// Loads through the read-only cache of what the same launch writes: before the load or after it, by whomever.
+extern "C" __global__ void readonly_after_write(FaultParams p) {
+  p.data[threadIdx.x] = 1.f;
+  __syncthreads();
+  const float* const from = p.plant == 1 ? p.data : p.in;
+  p.out[thread_of_grid()] = load_readonly(from + 63 - threadIdx.x);  // fault: readonly_after_write
+}
+
+extern "C" __global__ void write_after_readonly(FaultParams p) {
+  const float v = p.plant == 1 ? load_readonly(p.data + threadIdx.x) : p.data[threadIdx.x];
+  p.out[thread_of_grid()] = p.data[threadIdx.x];  // a plain load as well
+  __syncthreads();
+  p.data[63 - threadIdx.x] = v;  // fault: write_after_readonly
+}
+
+extern "C" __global__ void readonly_vector(FaultParams p) {
+  if (threadIdx.x == 63) p.data[p.plant == 1 ? 7 : 3] = 1.f;
+  __syncthreads();
+  if (threadIdx.x != 1) return;
+  const float4 four = load<true>(reinterpret_cast<const float4*>(p.data) + threadIdx.x);  // fault: readonly_vector
+  p.out[thread_of_grid()] = four.x + four.w;
+}
+
+// The other half of the word may be written.
+extern "C" __global__ void readonly_half(FaultParams p) {
+  const unsigned mine = threadIdx.x / 2 * 2;
+  if (threadIdx.x % 2 == 0) {
+    const unsigned other = p.plant == 1 ? mine : mine + 1;
+    p.out[thread_of_grid()] = half_to_float(load_readonly(p.halfs + other));
+  }
+  __syncthreads();
+  if (threadIdx.x % 2 == 1) p.halfs[mine] = float_to_half(1.f);  // fault: readonly_half
+}
+
+// A release orders the two, and does not help.
+extern "C" __global__ void readonly_of_another_block(FaultParams p) {
+  if (threadIdx.x != 0) return;
+  if (blockIdx.x == 0) {
+    p.out[0] = p.plant == 1 ? load_readonly(p.data) : p.data[0];
+    store_release(p.words, 1u);
+  } else {
+    spin_until(p.words, [](unsigned now) { return now == 1; });
+    p.data[0] = 2.f;  // fault: readonly_of_another_block
+  }
+}
+
+extern "C" __global__ void readonly_then_atomic(FaultParams p) {
+  if (threadIdx.x == 32) p.out[0] = static_cast<float>(load_readonly(p.words + 1 - p.plant));
+  __syncthreads();
+  if (threadIdx.x == 0) atomic_add(p.words, 1u);  // fault: readonly_then_atomic
+}
+
 // What the scheduler's tests compare with plain C++. Eight words a thread.
 extern "C" __global__ void collectives(FaultParams p) {
   const unsigned i = thread_of_grid();
@@ -305,7 +357,7 @@ extern "C" __global__ void add_one(FaultParams p) { p.data[thread_of_grid()] += 
 // Of two streams that run beside each other.
 extern "C" __global__ void wait_for_word(FaultParams p) {
   if (threadIdx.x != 0) return;
-  spin_until(p.words, [](unsigned now) { return now == 1; });
+  spin_until(p.words, [](unsigned now) { return now == 1; });  // fault: wait_for_word
   p.data[0] += 1.f;
 }
 extern "C" __global__ void store_word(FaultParams p) {

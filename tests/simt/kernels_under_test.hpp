@@ -23,6 +23,12 @@ void race_between_blocks(FaultParams);
 void write_after_read_of_blocks(FaultParams);
 void race_of_halfs(FaultParams);
 void atomic_and_plain(FaultParams);
+void readonly_after_write(FaultParams);
+void write_after_readonly(FaultParams);
+void readonly_vector(FaultParams);
+void readonly_half(FaultParams);
+void readonly_of_another_block(FaultParams);
+void readonly_then_atomic(FaultParams);
 void barrier_part_of_warp(FaultParams);
 void barrier_elsewhere(FaultParams);
 void shuffle_missing_lane(FaultParams);
@@ -61,7 +67,6 @@ class FaultBench {
         halfs(*device, 64, "halfs") {
     reset();
   }
-  ~FaultBench() { reports(); }  // buffers go before the stream
   FaultBench(const FaultBench&) = delete;
   FaultBench& operator=(const FaultBench&) = delete;
 

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "engine/device/image.hpp"
+#include "kernels/chip.hpp"
 #include "tests/simt/kernels_under_test.hpp"
 
 namespace m40llm {
@@ -162,9 +165,8 @@ TEST(SimtLimits, LaunchesOverThoseOfSm52AreRefused) {
   const auto refused = [&](const LaunchConfig& config) {
     try {
       bench.launch("add_one", add_one, config, bench.params(0));
-    } catch (const KernelFault& fault) {
-      return fault.reports.front().fault == simt::Fault::resources &&
-             fault.reports.front().kernel == "add_one";
+    } catch (const LaunchRefused& refusal) {
+      return std::string(refusal.what()).starts_with("kernel 'add_one' (grid ");
     }
     return false;
   };
@@ -173,10 +175,82 @@ TEST(SimtLimits, LaunchesOverThoseOfSm52AreRefused) {
   EXPECT_TRUE(refused({{1}, 1056}));
   EXPECT_TRUE(refused({{0}, 32}));
   EXPECT_TRUE(refused({{1, 65536}, 32}));
+  EXPECT_TRUE(refused({{0x80000000u}, 32}));
+  EXPECT_TRUE(refused({{0x40000000u, 4}, 32, 0, true})) << "2^32 blocks";
   EXPECT_TRUE(refused({{1}, 32, 48 * 1024 + 4}));
   EXPECT_TRUE(refused({{24 * 8 + 1}, 256, 0, true}));
   EXPECT_TRUE(refused({{24 * 2 + 1}, 256, 40 * 1024, true}));
   EXPECT_FALSE(refused({{2}, 32, 48 * 1024}));
+}
+
+TEST(SimtLimits, CountTheRegistersAndSharedMemoryOfTheMachineCode) {
+  FaultBench bench;
+  const auto nothing = [](FaultParams) {};
+  const auto refusal = [&](const std::string& name, const LaunchConfig& config) -> std::string {
+    try {
+      bench.stream->launch(Kernel<FaultParams>{name.c_str(), nothing}, config, bench.params(0));
+    } catch (const LaunchRefused& refused) {
+      return refused.what();
+    }
+    return "";
+  };
+  std::size_t by_registers = 0;
+  std::size_t by_shared = 0;
+  for (const Image& image : images()) {
+    if (image.arch != kGm200.arch) continue;
+    for (const KernelResources& kernel : image.kernels) {
+      const std::string name(kernel.name);
+      if (kernel.registers > 32) {  // 65,536 of them are less than 2,048 threads need
+        ++by_registers;
+        EXPECT_EQ(refusal(name, {{24 * 8}, 256, 0, true}).find("kernel '" + name + "' (grid 192x1, "), 0u);
+      } else {
+        EXPECT_EQ(refusal(name, {{24 * 8}, 256, 0, true}), "");
+      }
+      if (kernel.static_shared_bytes == 0) continue;
+      ++by_shared;
+      const unsigned rest = 48 * 1024 - static_cast<unsigned>(kernel.static_shared_bytes);
+      EXPECT_EQ(refusal(name, {{1}, 32, rest}), "");
+      EXPECT_THAT(refusal(name, {{1}, 32, rest + 4}), testing::HasSubstr("more than the 49152 a block has"));
+    }
+  }
+  EXPECT_GT(by_registers, 0u);
+  EXPECT_GT(by_shared, 0u);
+  bench.stream->synchronize();
+}
+
+TEST(SimtLimits, AllThreadsOfAnM40AreResident) {
+  FaultBench bench;
+  const Buffer<float> out(*bench.device, 48 * 1024, "out");
+  FaultParams p = bench.params(0);
+  p.out = out.data();
+  bench.launch("many_grid_barriers", many_grid_barriers, {{48}, 1024, 0, true}, p);
+#if defined(__SANITIZE_THREAD__)
+  const auto reports = bench.reports();
+  ASSERT_FALSE(reports.empty());
+  EXPECT_EQ(reports[0].fault, simt::Fault::device_failed);
+  EXPECT_EQ(reports[0].text, "ThreadSanitizer takes no more than 8000 waiting threads at once");
+#else
+  EXPECT_THAT(out.download(*bench.stream), testing::Each(20.f));
+#endif
+}
+
+[[noreturn]] void throwing(FaultParams) { throw std::runtime_error("no memory, say"); }
+
+TEST(SimtLimits, AnExceptionIsAFaultOfTheLaunch) {
+  for (const unsigned workers : {1u, 4u}) {
+    FaultBench bench(SimtOrder::ascending, workers);
+    for (const bool resident : {false, true}) {
+      bench.launch("throwing", throwing, {{24}, 64, 0, resident}, bench.params(0));
+      const auto reports = bench.reports();
+      ASSERT_EQ(reports.size(), 1u);
+      EXPECT_EQ(reports[0].fault, simt::Fault::device_failed);
+      EXPECT_EQ(reports[0].kernel, "throwing");
+      EXPECT_EQ(reports[0].text, "no memory, say");
+      bench.reset();
+      bench.launch("add_one", add_one, {{2}, 32}, bench.params(0));
+      EXPECT_THAT(bench.data.download(*bench.stream), testing::Each(1.f));
+    }
+  }
 }
 
 }  // namespace

@@ -8,19 +8,14 @@
 #include <set>
 
 #include "engine/device/cuda/driver_needed.hpp"
+#include "engine/device/launch_check.hpp"
 #include "engine/device/memory.hpp"
 #include "engine/error.hpp"
+#include "kernels/chip.hpp"
 
 namespace m40llm::cuda {
 namespace {
 
-// What sm_52 gives a block. Newer GPUs have more if asked for it, but a kernel that needs it would not run on
-// the M40.
-constexpr unsigned kMaxSharedBytes = 48 * 1024;
-constexpr unsigned kMaxBlock = 1024;
-constexpr unsigned kWarp = 32;
-constexpr unsigned kMaxGridX = 0x7fffffff;
-constexpr unsigned kMaxGridY = 65535;
 // Copies up to this size let go of their source at once (Stream::copy_to_device).
 constexpr std::size_t kTakenAtOnce = 64 * 1024;
 
@@ -51,12 +46,6 @@ Address address(const void* pointer) { return reinterpret_cast<Address>(pointer)
 int attribute_or_zero(const Driver& driver, DeviceAttribute attribute, Ordinal device) {
   int value = 0;
   return driver.device_attribute.status(&value, attribute, device) == kSuccess ? value : 0;
-}
-
-std::string shape(const LaunchConfig& config) {
-  return "grid " + std::to_string(config.grid.x) + "x" + std::to_string(config.grid.y) + ", block " +
-         std::to_string(config.block) + ", " + std::to_string(config.shared_bytes) +
-         " bytes of shared memory";
 }
 
 }  // namespace
@@ -183,6 +172,7 @@ class CudaStream final : public Stream {
     }
     driver_.copy_to_device(address(device), source, bytes, handle_);
     device_.count_copy();
+    if (source == host) let_go(host, bytes);
   }
 
   void copy_to_host(void* host, const void* device, std::size_t bytes) override {
@@ -190,6 +180,7 @@ class CudaStream final : public Stream {
     device_.enter();
     driver_.copy_to_host(host, address(device), bytes, handle_);
     device_.count_copy();
+    let_go(host, bytes);
   }
 
   void fill(void* device, std::uint8_t byte, std::size_t bytes) override {
@@ -211,12 +202,7 @@ class CudaStream final : public Stream {
   void synchronize() override {
     device_.enter();
     device_.count_synchronization();
-    try {
-      driver_.stream_synchronize(handle_);
-    } catch (const DriverFault& fault) {
-      throw DeviceFault(std::string(fault.what()) +
-                        " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) + ")");
-    }
+    wait_for_all();
   }
 
   void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params,
@@ -230,13 +216,26 @@ class CudaStream final : public Stream {
       driver_.launch(loaded.function, config.grid.x, config.grid.y, 1, config.block, 1, 1,
                      config.shared_bytes, handle_, arguments, nullptr);
     } catch (const DriverFault& fault) {
-      throw DeviceFault("kernel '" + std::string(kernel.name) + "' (" + shape(config) + "): " + fault.what());
+      throw DeviceFault(describe_launch(kernel.name, config) + ": " + fault.what());
     }
     last_kernel_ = kernel.name;
     device_.count_launch();
   }
 
  private:
+  /// The driver mostly waits for copies of ordinary memory by itself ("might be synchronous"); we promise it.
+  void let_go(const void* host, std::size_t bytes) {
+    if (!device_.pinned_.hold(host, bytes)) wait_for_all();
+  }
+  void wait_for_all() {
+    try {
+      driver_.stream_synchronize(handle_);
+    } catch (const DriverFault& fault) {
+      throw DeviceFault(std::string(fault.what()) +
+                        " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) + ")");
+    }
+  }
+
   CudaDevice& device_;
   const Driver& driver_;
   StreamHandle handle_ = nullptr;
@@ -309,11 +308,13 @@ void* CudaDevice::allocate_pinned(std::size_t bytes) {
   const Result result = driver_.host_allocate.status(&pointer, std::max<std::size_t>(bytes, 1), 0);
   if (result == kOutOfMemory) throw OutOfMemory("not enough memory: the host cannot pin " + in_bytes(bytes));
   if (result != kSuccess) throw DriverFault("cuMemHostAlloc of " + std::to_string(bytes) + " bytes", result);
+  pinned_.add(pointer, bytes);
   return pointer;
 }
 
 void CudaDevice::release_pinned(void* pointer) noexcept {
   if (pointer == nullptr || driver_.context_set_current.status(context_) != kSuccess) return;
+  pinned_.remove(pointer);
   static_cast<void>(driver_.host_free.status(pointer));
 }
 
@@ -348,7 +349,7 @@ const CudaDevice::Loaded& CudaDevice::load(std::string_view kernel) {
   Loaded loaded;
   driver_.module_function(&loaded.function, module, std::string(kernel).c_str());
   driver_.function_attribute(&loaded.max_threads, FunctionAttribute::max_threads_per_block, loaded.function);
-  const KernelResources* sm52 = find_resources("sm_52", kernel);
+  const KernelResources* sm52 = find_resources(kGm200.arch, kernel);
   if (sm52 != nullptr) {
     loaded.static_shared_bytes = sm52->static_shared_bytes;
   } else {
@@ -360,33 +361,16 @@ const CudaDevice::Loaded& CudaDevice::load(std::string_view kernel) {
 
 void CudaDevice::check_launch(std::string_view kernel, const Loaded& loaded,
                               const LaunchConfig& config) const {
-  const auto refuse = [&](const std::string& why) {
-    throw Error("kernel '" + std::string(kernel) + "' (" + shape(config) + "): " + why);
-  };
-  if (config.block == 0 || config.block % kWarp != 0 || config.block > kMaxBlock) {
-    refuse("a block is a multiple of 32 threads, at most 1024");
-  }
+  m40llm::check_launch(kernel, config, loaded.static_shared_bytes);
   if (config.block > static_cast<unsigned>(loaded.max_threads)) {
-    refuse("its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) +
-           " threads");
-  }
-  if (config.grid.x == 0 || config.grid.x > kMaxGridX || config.grid.y == 0 || config.grid.y > kMaxGridY) {
-    refuse("a grid is 1 to 2147483647 by 1 to 65535 blocks");
-  }
-  const auto static_shared = static_cast<unsigned>(loaded.static_shared_bytes);
-  if (static_shared > kMaxSharedBytes || config.shared_bytes > kMaxSharedBytes - static_shared) {
-    refuse("with " + std::to_string(static_shared) +
-           " bytes of its own that is more than the 49152 a block has");
+    refuse_launch(
+        kernel, config,
+        "its registers or launch bounds allow blocks of " + std::to_string(loaded.max_threads) + " threads");
   }
   if (config.resident) {
     int blocks = 0;
     driver_.occupancy(&blocks, loaded.function, static_cast<int>(config.block), config.shared_bytes);
-    const auto limit = static_cast<std::uint64_t>(blocks) * static_cast<std::uint64_t>(info_.n_sms);
-    if (std::uint64_t{config.grid.x} * config.grid.y > limit) {
-      refuse("its blocks wait for each other, and only " + std::to_string(limit) +
-             " are on the device at once (" + std::to_string(blocks) + " on each of " +
-             std::to_string(info_.n_sms) + " SMs)");
-    }
+    check_resident(kernel, config, blocks, info_.n_sms);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "engine/device/cuda/driver.hpp"
 #include "engine/device/device.hpp"
 #include "engine/device/image.hpp"
+#include "engine/device/pinned_ranges.hpp"
 
 /// The CUDA device: kernels from the embedded images, through the driver API.
 namespace m40llm::cuda {
@@ -72,13 +73,14 @@ class CudaDevice final : public Device {
   /// Loads the kernel's file at the first use. Throws Error on a kernel that no image holds.
   const Loaded& load(std::string_view kernel);
   Module load_module(const Image& image);
-  /// Throws Error when the kernel cannot be launched so.
+  /// Throws LaunchRefused when the kernel cannot be launched so.
   void check_launch(std::string_view kernel, const Loaded& loaded, const LaunchConfig& config) const;
 
   const Driver& driver_;
   Ordinal handle_ = 0;
   Context context_ = nullptr;
   DeviceInfo info_;
+  PinnedRanges pinned_;
   std::mutex mutex_;  ///< of the two maps
   std::map<const Image*, Module> modules_;
   std::map<std::string, Loaded, std::less<>> kernels_;

@@ -7,23 +7,25 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <fstream>
-#include <functional>
 #include <memory>
+#include <system_error>
 #include <thread>
 
+#include "engine/device/image.hpp"
+#include "engine/device/launch_check.hpp"
 #include "engine/device/memory.hpp"
+#include "engine/device/occupancy.hpp"
+#include "engine/device/pinned_ranges.hpp"
+#include "engine/device/simt/work_queue.hpp"
+#include "kernels/chip.hpp"
+#include "kernels/simt/activity.hpp"
 #include "kernels/simt/checker.hpp"
 #include "kernels/simt/executor.hpp"
 
 namespace m40llm {
 namespace {
 
-constexpr unsigned kSms = 24;  // of an M40: what a resident grid may count on
-constexpr unsigned kThreadsPerSm = 2048;
-constexpr unsigned kBlocksPerSm = 32;
-constexpr unsigned kSharedPerSm = 96 * 1024;
 constexpr std::size_t kCopiedAtCall = 64 * 1024;
 constexpr std::size_t kSparseUnit = 4096;
 // The checked build keeps a cell of 16 bytes for every 4 (kernels/simt/shadow.hpp).
@@ -58,39 +60,72 @@ class Recording {
     passed_ = true;
     times_ = times;
     at_ = std::chrono::steady_clock::now();
+    for (simt::Activity::Stream* stream : streams_) stream->state.store(simt::Activity::State::moves);
+    if (n_hosts_ != 0) activity_->host_goes_on(n_hosts_);
     changed_.notify_all();
   }
-  simt::checker::Times wait() const {
+  /// For a thread of the host.
+  simt::checker::Times wait(simt::Activity& activity) {
     std::unique_lock lock(mutex_);
+    if (!passed_) {
+      activity_ = &activity;
+      ++n_hosts_;
+      activity.host_waits();
+    }
     changed_.wait(lock, [&] { return passed_; });
     return times_;
   }
-  std::chrono::steady_clock::time_point at() const {
-    wait();
+  /// For a stream's thread.
+  simt::checker::Times wait(simt::Activity::Stream& stream) {
+    std::unique_lock lock(mutex_);
+    if (!passed_) {
+      streams_.push_back(&stream);
+      stream.state.store(simt::Activity::State::still);
+    }
+    changed_.wait(lock, [&] { return passed_; });
+    return times_;
+  }
+  std::chrono::steady_clock::time_point at(simt::Activity& activity) {
+    wait(activity);
     return at_;
   }
 
  private:
-  mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
   bool passed_ = false;
   std::chrono::steady_clock::time_point at_;
   simt::checker::Times times_;
+  std::vector<simt::Activity::Stream*> streams_;  // that wait
+  unsigned n_hosts_ = 0;                          // threads of the host that wait,
+  simt::Activity* activity_ = nullptr;            // for this device
 };
 
 class SimtEvent final : public Event {
  public:
-  SimtEvent() { last->pass({}); }  // an event nobody recorded holds nobody up
+  explicit SimtEvent(simt::Activity& activity) : activity_(activity) {
+    last->pass({});  // an event nobody recorded holds nobody up
+  }
   void synchronize() override {
-    const simt::checker::Times passed = last->wait();
+    const simt::checker::Times passed = last->wait(activity_);
     if constexpr (simt::kChecked) simt::checker::host_waited(passed);
   }
   double elapsed_us(const Event& earlier) const override {
-    const auto& other = dynamic_cast<const SimtEvent&>(earlier);
-    return std::chrono::duration<double, std::micro>(last->at() - other.last->at()).count();
+    const auto& other = of(earlier, activity_);
+    return std::chrono::duration<double, std::micro>(last->at(activity_) - other.last->at(activity_)).count();
+  }
+  /// The event, which must be of this device.
+  static const SimtEvent& of(const Event& event, const simt::Activity& activity) {
+    const auto* ours = dynamic_cast<const SimtEvent*>(&event);
+    if (ours == nullptr || &ours->activity_ != &activity)
+      throw std::logic_error("an event of another device");
+    return *ours;
   }
 
   std::shared_ptr<Recording> last = std::make_shared<Recording>();
+
+ private:
+  simt::Activity& activity_;
 };
 
 simt::Order order_of(const DeviceOptions& options) {
@@ -119,15 +154,34 @@ class SimtDevice final : public Device {
   }
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override;
-  std::unique_ptr<Event> create_event() override { return std::make_unique<SimtEvent>(); }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<SimtEvent>(activity_); }
   void* allocate_pinned(std::size_t bytes) override {
-    void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    void* memory = nullptr;
+    if constexpr (simt::kChecked) {
+      memory = simt::checker::allocate_pinned(bytes);
+    } else {
+      memory = plain_memory(bytes);
+    }
     if (memory == nullptr) throw OutOfMemory("no host memory for " + std::to_string(bytes) + " pinned bytes");
+    pinned_.add(memory, bytes);
     return memory;
   }
-  void release_pinned(void* pointer) noexcept override { std::free(pointer); }
+  void release_pinned(void* pointer) noexcept override {
+    pinned_.remove(pointer);
+    release_raw(pointer);
+  }
   std::size_t free_bytes() const override {
     return std::min<std::size_t>(left_of_budget(), free_host_memory() / kHostBytesPerByte);
+  }
+  bool is_pinned(const void* memory, std::size_t bytes) const { return pinned_.hold(memory, bytes); }
+  simt::Activity& activity() { return activity_; }
+  void add(std::shared_ptr<WorkQueue> queue) {
+    const std::lock_guard lock(queues_mutex_);
+    queues_.push_back(std::move(queue));
+  }
+  void remove(const std::shared_ptr<WorkQueue>& queue) {
+    const std::lock_guard lock(queues_mutex_);
+    std::erase(queues_, queue);
   }
 
   using Device::count_copy;
@@ -137,6 +191,10 @@ class SimtDevice final : public Device {
  private:
   std::size_t left_of_budget() const { return budget_bytes_ - std::min(budget_bytes_, held_bytes()); }
 
+  static void* plain_memory(std::size_t bytes) {
+    if (bytes >= std::size_t{1} << 46) return nullptr;
+    return std::aligned_alloc(256, std::max<std::size_t>((bytes + 255) / 256 * 256, 256));
+  }
   void* allocate_raw(std::size_t bytes, const std::string& owner) override {
     // All of it is committed at once, by what it is filled with: too much, and the system ends the process.
     if (bytes > (bytes < kAlwaysAsked ? left_of_budget() : free_bytes())) throw out_of_memory(bytes, owner);
@@ -144,7 +202,7 @@ class SimtDevice final : public Device {
     if constexpr (simt::kChecked) {
       memory = simt::checker::allocate(bytes, owner);
     } else {
-      if (bytes < (std::size_t{1} << 46)) memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+      memory = plain_memory(bytes);
       if (memory != nullptr) std::memset(memory, 0xff, bytes);  // NaN: what nobody wrote shows
     }
     if (memory == nullptr) throw out_of_memory(bytes, owner);
@@ -171,6 +229,8 @@ class SimtDevice final : public Device {
     }
   }
   void release_raw(void* pointer) noexcept override {
+    if (pointer == nullptr) return;
+    wait_for_streams();
     {
       const std::lock_guard lock(sparse_mutex_);
       if (const auto found = sparse_.find(pointer); found != sparse_.end()) {
@@ -185,30 +245,51 @@ class SimtDevice final : public Device {
       std::free(pointer);
     }
   }
+  /// Until all that has been submitted is done. Only threads of the host come here: a stream's jobs hold no
+  /// memory of the device.
+  void wait_for_streams() {
+    std::vector<std::pair<std::shared_ptr<WorkQueue>, std::uint64_t>> pending;
+    {
+      const std::lock_guard lock(queues_mutex_);
+      for (const auto& queue : queues_) pending.emplace_back(queue, queue->last());
+    }
+    for (const auto& [queue, number] : pending) queue->wait(number);
+  }
+
   DeviceInfo info_;
   simt::Order order_;
   unsigned n_workers_;
   std::mutex sparse_mutex_;
   std::map<void*, std::size_t> sparse_;  // to the bytes mapped on each side of the address
   std::size_t budget_bytes_;
+  PinnedRanges pinned_;
+  simt::Activity activity_;
+  std::mutex queues_mutex_;
+  std::vector<std::shared_ptr<WorkQueue>> queues_;  // of the streams that live
 };
 
 /// A queue with a thread of its own, which is the first of its executor's workers.
 class SimtStream final : public Stream {
  public:
   SimtStream(SimtDevice& device, simt::Order order, unsigned n_workers)
-      : device_(device), thread_([this, order, n_workers] { serve(order, n_workers); }) {}
+      : device_(device),
+        queue_(std::make_shared<WorkQueue>(device.activity(), n_workers)),
+        executor_(queue_->activity(), order),
+        thread_([this] {
+          if constexpr (simt::kChecked) simt::checker::enter(clock_.get());
+          queue_->serve();
+        }) {
+    device_.add(queue_);
+  }
   ~SimtStream() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
+    wait_for_all();
+    device_.remove(queue_);
+    queue_->close();
     thread_.join();
-    if constexpr (simt::kChecked) simt::checker::host_waited(clock_->times);
   }
 
   void copy_to_device(void* device, const void* host, std::size_t bytes) override {
+    if (bytes == 0) return;
     device_.count_copy();
     const auto write = [this, device, bytes](const void* from) {
       if constexpr (simt::kChecked) {
@@ -219,22 +300,26 @@ class SimtStream final : public Stream {
     if (bytes <= kCopiedAtCall) {
       std::vector<std::byte> copy(static_cast<const std::byte*>(host),
                                   static_cast<const std::byte*>(host) + bytes);
-      push([write, copy = std::move(copy)](simt::Executor&) { write(copy.data()); });
-    } else {
-      push([write, host](simt::Executor&) { write(host); });
+      push([write, copy = std::move(copy)] { write(copy.data()); });
+      return;
     }
+    push([write, host] { write(host); });
+    if (!device_.is_pinned(host, bytes)) wait_for_all();
   }
   void copy_to_host(void* host, const void* device, std::size_t bytes) override {
+    if (bytes == 0) return;
     device_.count_copy();
-    push([this, host, device, bytes](simt::Executor&) {
+    push([this, host, device, bytes] {
       if constexpr (simt::kChecked) {
         if (!simt::checker::host_reads(device, bytes, reports_)) return;
       }
       std::memcpy(host, device, bytes);
     });
+    if (!device_.is_pinned(host, bytes)) wait_for_all();
   }
   void fill(void* device, std::uint8_t byte, std::size_t bytes) override {
-    push([this, device, byte, bytes](simt::Executor&) {
+    if (bytes == 0) return;
+    push([this, device, byte, bytes] {
       if constexpr (simt::kChecked) {
         if (!simt::checker::host_wrote(device, bytes, reports_)) return;
       }
@@ -243,19 +328,17 @@ class SimtStream final : public Stream {
   }
   void record(Event& event) override {
     const auto recording = std::make_shared<Recording>();
-    dynamic_cast<SimtEvent&>(event).last = recording;
-    push([this, recording](simt::Executor&) { recording->pass(times_so_far()); });
+    const_cast<SimtEvent&>(SimtEvent::of(event, device_.activity())).last = recording;
+    push([this, recording] { recording->pass(times_so_far()); });
   }
   void wait(const Event& event) override {
-    push([this, recording = dynamic_cast<const SimtEvent&>(event).last](simt::Executor&) {
-      comes_after(recording->wait());
+    push([this, recording = SimtEvent::of(event, device_.activity()).last] {
+      comes_after(recording->wait(queue_->activity()));
     });
   }
   void synchronize() override {
     device_.count_synchronization();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return jobs_.empty() && !busy_; });
-    if constexpr (simt::kChecked) simt::checker::host_waited(clock_->times);
+    wait_for_all();
     if (reports_.empty()) return;
     std::vector<simt::Report> found;
     std::swap(found, reports_);
@@ -270,7 +353,7 @@ class SimtStream final : public Stream {
                                 static_cast<const std::byte*>(params) + bytes);
     KernelRef called = kernel;
     called.function = substituted(kernel);
-    push([this, called, config, copy = std::move(copy)](simt::Executor& executor) {
+    push([this, called, config, copy = std::move(copy)] {
       simt::Launch launch;
       launch.kernel = called.name;
       launch.function = called.function;
@@ -282,41 +365,31 @@ class SimtStream final : public Stream {
       launch.shared_bytes = config.shared_bytes;
       launch.resident = config.resident;
       launch.first_block = config.unread_blocks;
-      std::vector<simt::Report> found = executor.run(launch);
+      launch.host_fed = config.host_fed;
+      std::vector<simt::Report> found = executor_.run(launch);
       reports_.insert(reports_.end(), found.begin(), found.end());
     });
   }
 
  private:
-  using Job = std::function<void(simt::Executor&)>;
-
-  /// What sm_52 would refuse is refused here too.
+  /// What an M40 would refuse is refused here too. A kernel without an image (of a test) is taken to need no
+  /// registers and no shared memory of its own; what of that it has, it asks for when it runs.
   static void check(const KernelRef& kernel, const LaunchConfig& config) {
-    const auto refuse = [&](const std::string& what) {
-      throw KernelFault({{simt::Fault::resources, kernel.name, 0, 0, 0, "launch", 0, what}});
-    };
-    if (config.block == 0 || config.block % simt::kWarpSize != 0 || config.block > simt::kMaxThreads) {
-      refuse(std::to_string(config.block) + " threads a block; whole warps, 32 to 1024, are possible");
+    const KernelResources* const found = find_resources(kGm200.arch, kernel.name);
+    const KernelResources needs = found != nullptr ? *found : KernelResources{};
+    check_launch(kernel.name, config, needs.static_shared_bytes);
+    const int per_sm = occupancy(kGm200, needs, config).blocks_per_sm;
+    if (per_sm == 0) {
+      refuse_launch(kernel.name, config,
+                    "its " + std::to_string(needs.registers) + " registers a thread are more than an SM of " +
+                        kGm200.arch + " has for one block");
     }
-    if (config.grid.x == 0 || config.grid.y == 0 || config.grid.y > 65535) {
-      refuse("a grid of " + std::to_string(config.grid.x) + " x " + std::to_string(config.grid.y));
-    }
+    check_resident(kernel.name, config, per_sm, kGm200.n_sms);
     if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
         (config.resident && config.unread_blocks > 0)) {
-      refuse(std::to_string(config.unread_blocks) + " unread blocks of " + std::to_string(config.grid.x) +
-             " x " + std::to_string(config.grid.y));
-    }
-    if (config.shared_bytes > simt::kSharedBytes) {
-      refuse(std::to_string(config.shared_bytes) + " bytes of dynamic shared memory; a block has " +
-             std::to_string(simt::kSharedBytes));
-    }
-    if (!config.resident) return;
-    unsigned per_sm = std::min(kThreadsPerSm / config.block, kBlocksPerSm);
-    if (config.shared_bytes != 0) per_sm = std::min(per_sm, kSharedPerSm / config.shared_bytes);
-    const unsigned blocks = config.grid.x * config.grid.y;
-    if (blocks > per_sm * kSms) {
-      refuse(std::to_string(blocks) + " resident blocks; at most " + std::to_string(per_sm * kSms) +
-             " fit at once");
+      refuse_launch(kernel.name, config,
+                    std::to_string(config.unread_blocks) + " unread blocks; expected fewer than the grid has, and none "
+                                                           "of a resident one");
     }
   }
 
@@ -333,53 +406,40 @@ class SimtStream final : public Stream {
     if constexpr (simt::kChecked) simt::checker::join(clock_->times, times);
   }
 
+  /// What a job throws, for want of memory mostly, is a fault of the stream.
+  template <class Job>
   void push(Job job) {
-    if constexpr (simt::kChecked) {  // what the host has waited for by now comes before
-      job = [this, times = simt::checker::host_times(), job = std::move(job)](simt::Executor& executor) {
+    simt::checker::Times times;  // what the host has waited for by now comes before
+    if constexpr (simt::kChecked) times = simt::checker::host_times();
+    queue_->push([this, times = std::move(times), job = std::move(job)] {
+      try {
         comes_after(times);
-        job(executor);
-      };
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      jobs_.push_back(std::move(job));
-    }
-    changed_.notify_all();
+        job();
+      } catch (const std::exception& failure) {
+        queue_->activity().state.store(simt::Activity::State::moves);
+        reports_.push_back({simt::Fault::device_failed, "a stream", 0, 0, 0, "host", 0, failure.what()});
+      }
+    });
   }
-
-  void serve(simt::Order order, unsigned n_workers) {
-    simt::Executor executor(n_workers, order);
-    std::unique_lock lock(mutex_);
-    if constexpr (simt::kChecked) {
-      simt::checker::enter(clock_.get());
-    }
-    for (;;) {
-      changed_.wait(lock, [&] { return stop_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
-      Job job = std::move(jobs_.front());
-      jobs_.pop_front();
-      busy_ = true;
-      lock.unlock();
-      job(executor);
-      lock.lock();
-      busy_ = false;
-      if (jobs_.empty()) changed_.notify_all();
-    }
+  void wait_for_all() {
+    queue_->wait(queue_->last());
+    if constexpr (simt::kChecked) simt::checker::host_waited(clock_->times);
   }
 
   SimtDevice& device_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> jobs_;
+  std::shared_ptr<WorkQueue> queue_;
   std::vector<simt::Report> reports_;  // touched by the stream's thread, and by others only while it is idle
   std::unique_ptr<simt::checker::StreamClock> clock_ = make_clock();  // of the checked build
-  bool busy_ = false;
-  bool stop_ = false;
+  simt::Executor executor_;
   std::thread thread_;  // last: it uses all of the above
 };
 
 std::unique_ptr<Stream> SimtDevice::create_stream() {
-  return std::make_unique<SimtStream>(*this, order_, n_workers_);
+  try {
+    return std::make_unique<SimtStream>(*this, order_, n_workers_);
+  } catch (const std::system_error& none) {
+    throw Error("no stream with " + std::to_string(n_workers_) + " worker threads: " + none.what());
+  }
 }
 
 }  // namespace

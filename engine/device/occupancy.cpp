@@ -1,11 +1,11 @@
-#include "bench/occupancy.hpp"
+#include "engine/device/occupancy.hpp"
 
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
 
-namespace m40llm::bench {
+namespace m40llm {
 namespace {
 
 constexpr int kUnlimited = std::numeric_limits<int>::max();
@@ -70,4 +70,4 @@ Occupancy occupancy(const ChipLimits& chip, const KernelResources& kernel, const
   return result;
 }
 
-}  // namespace m40llm::bench
+}  // namespace m40llm

@@ -1,8 +1,8 @@
-#include "bench/occupancy.hpp"
+#include "engine/device/occupancy.hpp"
 
 #include <gtest/gtest.h>
 
-namespace m40llm::bench {
+namespace m40llm {
 namespace {
 
 Occupancy on_m40(int registers, int static_shared, unsigned block, unsigned grid,
@@ -79,4 +79,4 @@ TEST(Occupancy, WhatDoesNotFitIsInvalid) {
 }
 
 }  // namespace
-}  // namespace m40llm::bench
+}  // namespace m40llm

@@ -3,30 +3,9 @@
 
 #include "engine/device/image.hpp"
 #include "engine/device/launch.hpp"
+#include "kernels/chip.hpp"
 
-namespace m40llm::bench {
-
-/// What a chip gives its blocks.
-struct ChipLimits {
-  const char* name;
-  const char* arch;
-  int n_sms;
-  int registers_per_sm;
-  int registers_per_thread;
-  int register_granularity;  ///< registers are handed out to a warp in multiples of this
-  int sub_partitions;        ///< quarters of an SM with registers and a scheduler of their own
-  int shared_bytes_per_sm;
-  int shared_bytes_per_block;
-  int shared_granularity_bytes;
-  int warps_per_sm;
-  int blocks_per_sm;
-  int threads_per_block;
-};
-
-/// Tesla M40: the CUDA programming guide's table of technical specifications, column 5.2, and the Tesla M40
-/// board's 24 SMs.
-inline constexpr ChipLimits kGm200{"Tesla M40", "sm_52", 24,  65536, 255, 256, 4,
-                                   98304,       49152,   256, 64,    32,  1024};
+namespace m40llm {
 
 /// What holds back the number of resident blocks. `grid`: nothing in the SM does, the launch has too few
 /// blocks to fill it. `invalid`: not even one block fits.
@@ -50,4 +29,4 @@ struct Occupancy {
 /// would lift.
 Occupancy occupancy(const ChipLimits& chip, const KernelResources& kernel, const LaunchConfig& launch);
 
-}  // namespace m40llm::bench
+}  // namespace m40llm

@@ -4,9 +4,9 @@
 #include <cuda_occupancy.h>
 #include <gtest/gtest.h>
 
-#include "bench/occupancy.hpp"
+#include "engine/device/occupancy.hpp"
 
-namespace m40llm::bench {
+namespace m40llm {
 namespace {
 
 cudaOccDeviceProp gm200() {
@@ -69,4 +69,4 @@ TEST(OccupancyCrossCheck, EqualsNvidiasForEveryRegisterSharedAndBlockSize) {
 }
 
 }  // namespace
-}  // namespace m40llm::bench
+}  // namespace m40llm
