@@ -25,10 +25,10 @@ struct DeviceInfo {
   std::string arch;  ///< "sm_90"; "simt"
   std::string
       image;  ///< the arch of the kernels it runs: "sm_52", "compute_52", "sm_90"; "host" or "host-checked"
-  std::string driver;  ///< CUDA driver version, "13.0 (580.159.04)"
-  std::string pci_id;  ///< "00000000:3B:00.0": which of several alike GPUs; empty on SIMT
-  int ordinal = -1;    ///< N of cuda:N; -1 on SIMT
-  int n_sms = 0;       ///< streaming multiprocessors; on SIMT, worker threads
+  std::string driver;            ///< CUDA driver version, "13.0 (580.159.04)"
+  std::string pci_id{};          ///< "00000000:3B:00.0": which of several alike GPUs; empty on SIMT
+  int ordinal = -1;              ///< N of cuda:N; -1 on SIMT
+  int n_sms = 0;                 ///< streaming multiprocessors; on SIMT, worker threads
   std::size_t memory_bytes = 0;  ///< on SIMT, what it may take of the host's
   std::size_t l2_bytes = 0;
   double bandwidth_bytes_per_s = 0;  ///< memory's peak by the driver's clock and bus width (modelled)

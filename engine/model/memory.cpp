@@ -12,8 +12,8 @@ ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions)
   ModelMemory memory;
   for (const gguf::Tensor& tensor : file.tensors()) {
     const bool matrix = tensor.shape.size() == 2;
-    memory.on_device.add(
-        "weights", matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.bytes);
+    memory.on_device.add("weights",
+                         matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.bytes);
   }
   const std::uint64_t rope_table =
       static_cast<std::uint64_t>(n_positions) * static_cast<std::uint64_t>(h.n_rotated / 2) * sizeof(float2);

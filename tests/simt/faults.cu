@@ -243,7 +243,8 @@ extern "C" __global__ void readonly_vector(FaultParams p) {
   if (threadIdx.x == 63) p.data[p.plant == 1 ? 7 : 3] = 1.f;
   __syncthreads();
   if (threadIdx.x != 1) return;
-  const float4 four = load<true>(reinterpret_cast<const float4*>(p.data) + threadIdx.x);  // fault: readonly_vector
+  const float4 four =
+      load<true>(reinterpret_cast<const float4*>(p.data) + threadIdx.x);  // fault: readonly_vector
   p.out[thread_of_grid()] = four.x + four.w;
 }
 

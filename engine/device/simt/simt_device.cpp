@@ -388,8 +388,9 @@ class SimtStream final : public Stream {
     if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
         (config.resident && config.unread_blocks > 0)) {
       refuse_launch(kernel.name, config,
-                    std::to_string(config.unread_blocks) + " unread blocks; expected fewer than the grid has, and none "
-                                                           "of a resident one");
+                    std::to_string(config.unread_blocks) +
+                        " unread blocks; expected fewer than the grid has, and none "
+                        "of a resident one");
     }
   }
 
