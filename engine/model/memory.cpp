@@ -10,10 +10,13 @@ namespace m40llm {
 
 ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions) {
   ModelMemory memory;
+  std::uint64_t largest_part = 0;  // of a matrix, as it is read; as much again repacked
   for (const gguf::Tensor& tensor : file.tensors()) {
     const bool matrix = tensor.shape.size() == 2;
-    memory.on_device.add("weights",
-                         matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.bytes);
+    const std::uint64_t bytes =
+        matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.bytes;
+    memory.on_device.add("weights", bytes);
+    if (matrix) largest_part = std::max(largest_part, std::min<std::uint64_t>(bytes, kReadOfMatrix));
   }
   const std::uint64_t rope_table =
       static_cast<std::uint64_t>(n_positions) * static_cast<std::uint64_t>(h.n_rotated / 2) * sizeof(float2);
@@ -24,7 +27,7 @@ ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions)
                                           2 * floats(h.n_kv_heads * h.head_dim) + 3 * floats(h.n_ffn) +
                                           static_cast<std::uint64_t>(h.n_vocab) * sizeof(float) +
                                           3 * sizeof(int));
-  memory.on_host.add("loading", std::max<std::uint64_t>(2 * kReadOfMatrix, rope_table));
+  memory.on_host.add("loading", std::max(2 * largest_part, rope_table));
   return memory;
 }
 
