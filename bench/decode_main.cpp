@@ -60,12 +60,14 @@ Json rate(const std::vector<double>& times_us) {
 
 Json oracle_json(const std::optional<OracleComparison>& c) {
   if (!c) return nullptr;
-  return {{"name", "llama.cpp, weights dequantised to F32"},
+  return {{"name", "llama.cpp in float32, weights dequantised, K and V rounded to binary16"},
           {"steps", c->steps},
           {"decidable_steps", c->decidable_steps},
           {"same_argmax", c->same_argmax},
           {"largest_difference", number(c->largest_difference)},
           {"limit", kOracleLimit},
+          {"first_difference", number(c->first_difference)},
+          {"first_limit", kExactOracleLimit},
           {"passed", c->passed(kOracleLimit)}};
 }
 
@@ -152,10 +154,11 @@ void print(const Decoded& result, const Json& entry) {
   if (!result.oracle) return;
   const OracleComparison& c = *result.oracle;
   std::printf(
-      "[oracle: %s; largest difference of logits %.4g of %.4g allowed, the same choice in %zu of %zu "
-      "decidable steps of %zu]\n",
-      c.passed(kOracleLimit) ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.same_argmax,
-      c.decidable_steps, c.steps);
+      "[oracle: %s; largest difference of logits %.4g of %.4g allowed, at the first position %.2g of %.2g, "
+      "the same "
+      "choice in %zu of %zu decidable steps of %zu]\n",
+      c.passed(kOracleLimit) ? "passed" : "FAILED", c.largest_difference, kOracleLimit, c.first_difference,
+      kExactOracleLimit, c.same_argmax, c.decidable_steps, c.steps);
 }
 
 int run(const std::vector<std::string>& command) {

@@ -109,20 +109,21 @@ std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path) {
 }
 
 void OracleComparison::add(const OracleStep& step, std::span<const float> logits, double limit) {
-  ++steps;
+  double of_step = 0;
   for (std::size_t i = 0; i < step.ids.size(); ++i) {
     const auto id = static_cast<std::size_t>(step.ids[i]);
-    const double difference =
-        id < logits.size() ? std::abs(static_cast<double>(logits[id]) - static_cast<double>(step.logits[i]))
-                           : std::numeric_limits<double>::infinity();
-    // A NaN must not pass as small.
-    largest_difference = difference <= largest_difference ? largest_difference
-                         : std::isnan(difference)         ? std::numeric_limits<double>::infinity()
-                                                          : difference;
+    if (id >= logits.size()) {
+      of_step = std::numeric_limits<double>::infinity();
+      break;
+    }
+    of_step =
+        std::max(of_step, std::abs(static_cast<double>(logits[id]) - static_cast<double>(step.logits[i])));
   }
   // Beyond the oracle's largest too: what is not finite there would be chosen, or hide what is.
   if (!std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }))
-    largest_difference = std::numeric_limits<double>::infinity();
+    of_step = std::numeric_limits<double>::infinity();
+  if (steps++ == 0) first_difference = of_step;
+  largest_difference = std::max(largest_difference, of_step);
   if (static_cast<double>(step.logits[0]) - static_cast<double>(step.logits[1]) <= 2 * limit) return;
   ++decidable_steps;
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();

@@ -4,7 +4,9 @@ dequantised to F32, as small test data.
 
 Run by hand when the model, the prompts or the texts change; the tests only read what it wrote. It writes
   smollm2_oracle.json   per prompt: tokens, greedy continuation, and for every position the largest logits
-                        with their token ids and the log-sum-exp over the whole vocabulary
+                        with their token ids and the log-sum-exp over the whole vocabulary; K and V rounded to
+                        binary16 on their way into the cache, as this engine stores them
+  smollm2_oracle_unrounded.json   the first prompt with K and V as they are
   smollm2_tokens.json   texts and the tokens llama.cpp's tokenizer makes of them (no special tokens added or
                         parsed)
 The format of both is described in tests/data/README.md. The same model gives the same bytes again.
@@ -40,13 +42,35 @@ import numpy as np
 PINNED = {"llama-cpp-python": "0.3.36", "gguf": "0.19.0", "numpy": "2.2.6"}
 LLAMA_CPP_COMMIT = "0c1e57098"  # of the llama.cpp in llama-cpp-python 0.3.36, by that package's change log
 
-# Raw text, no chat template: prose, code, and digits with letters outside ASCII that end in a space.
+# Over 300 tokens: attention takes more than two of its tiles of 128 positions.
+LONG_PROMPT = (
+    "The keeper of the lighthouse at Skerry Point kept a diary for forty years. Most of its pages say little "
+    "more than the weather: wind from the north-west, rain before noon, a clear night. But every spring, when "
+    "the first boats came back, he wrote down their names and what they carried. In 1897 there were eleven of "
+    "them, with herring, salt, coal, and once a piano for the school in the village. The piano was too wide "
+    "for the door, so it stood in the yard under a sail until the carpenter took out a window. Nobody in the "
+    "village could play it. The keeper's daughter, who was nine, taught herself from a book that lay inside "
+    "the lid, and by the winter she played at weddings.\n\n"
+    "Years later a professor came to measure the tides. He had brought two clocks, a barometer, and a long "
+    "brass tube, and he asked the keeper whether he might look at the diary. They sat at the kitchen table "
+    "until it was dark. The professor copied the heights of the water, day by day, into columns: 3.2, 3.4, "
+    "3.9, 4.1, 3.8. He saw that the highest tides did not follow the moon alone; after a week of storms from "
+    "the west the water stood half a metre higher than his tables allowed. \"Your father has found something,\" "
+    "he said to the daughter, \"that we have been looking for in the wrong place.\" She laughed and said that "
+    "her father had never looked for anything but boats.\n\n"
+    "The keeper of the lighthouse, the professor wrote at the end of his report, had kept a diary for"
+)
+
+# Raw text, no chat template: prose, code, digits with letters outside ASCII that end in a space, and a long one.
 PROMPTS = [
     "The capital of France is",
     "def fibonacci(n):\n",
     "Once upon a time, 3 naïve robots — ",
+    LONG_PROMPT,
 ]
 N_GENERATED = 64
+N_STEPS = 400  # of a prompt and what it generates
+N_BATCH = 64
 N_TOP = 64
 
 # fmt: off
@@ -158,6 +182,7 @@ class Model:
             raise SystemExit(f"oracle: llama.cpp cannot load {path}")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.n_layers = llama_cpp.llama_model_n_layer(self._model)
         self.add_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
         self.eos_token = llama_cpp.llama_vocab_eos(self._vocab)
 
@@ -187,25 +212,68 @@ class Model:
         return buffer.raw[:size].decode(errors="replace")
 
 
-class Context:
-    """One sequence over a `Model`.
+class Ggml:
+    """What the callback below asks of a tensor of llama.cpp's, by the functions that its library exports."""
 
-    `kv_type` is the type of the KV cache. llama.cpp's CPU attention multiplies in the type of the cache: with
-    F16 it rounds K and V at append, as this engine does, but the queries and the probabilities as well; with
-    F32 it rounds none of them.
+    def __init__(self):
+        folder = Path(llama_cpp.__file__).parent / "lib"
+        self._library = ctypes.CDLL(str(next(folder.glob("libggml-base.so*"))))
+        for name, result in [
+            ("ggml_get_name", ctypes.c_char_p),
+            ("ggml_op_desc", ctypes.c_char_p),
+            ("ggml_get_data_f32", ctypes.POINTER(ctypes.c_float)),
+            ("ggml_nelements", ctypes.c_int64),
+            ("ggml_is_contiguous", ctypes.c_bool),
+        ]:
+            function = getattr(self._library, name)
+            function.argtypes, function.restype = [ctypes.c_void_p], result
+            setattr(self, name.removeprefix("ggml_"), function)
+
+    def goes_into_the_cache(self, tensor: int) -> bool:
+        """K after rope, and V."""
+        name = self.get_name(tensor)
+        return name.startswith(b"Vcur-") or (name.startswith(b"Kcur-") and self.op_desc(tensor) == b"ROPE")
+
+    def round_to_half(self, tensor: int) -> None:
+        if not self.is_contiguous(tensor):
+            raise ValueError(f"{self.get_name(tensor)} does not lie in one piece")
+        values = np.ctypeslib.as_array(self.get_data_f32(tensor), shape=(self.nelements(tensor),))
+        values[:] = values.astype(np.float16).astype(np.float32)
+
+
+class Context:
+    """One sequence over a `Model`, all of it in float32.
+
+    `rounds_kv`: K and V are rounded to binary16 on their way into the cache, as this engine rounds them. (Were
+    the cache F16 instead, llama.cpp's CPU attention would round the queries and the probabilities too.)
     """
 
-    def __init__(self, model: Model, kv_type: int, n_threads: int = 2, flash_attention: bool = False):
+    def __init__(self, model: Model, rounds_kv: bool, n_threads: int = 1):
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = 256
-        params.n_batch = params.n_ubatch = 64
+        params.n_ctx = 512
+        params.n_batch = params.n_ubatch = N_BATCH
         params.n_threads = params.n_threads_batch = n_threads
-        params.type_k = params.type_v = kv_type
-        params.flash_attn_type = (
-            llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
-            if flash_attention
-            else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        )
+        params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._n_fed = 0
+        self._n_rounded = 0
+        self._fault = None
+        ggml = Ggml()
+
+        def evaluated(tensor, asks, _):
+            if asks:
+                return ggml.goes_into_the_cache(tensor)
+            try:
+                ggml.round_to_half(tensor)
+                self._n_rounded += 1
+            except Exception as error:  # ctypes would print it and go on
+                self._fault = error
+            return self._fault is None
+
+        self._evaluated = llama_cpp.ggml_backend_sched_eval_callback(evaluated)  # kept alive
+        if rounds_kv:
+            params.cb_eval = self._evaluated
+        self._least_rounded = 2 * model.n_layers if rounds_kv else 0
         self._model = model
         self._context = llama_cpp.llama_init_from_model(model._model, params)
         if not self._context:
@@ -215,13 +283,30 @@ class Context:
         llama_cpp.llama_free(self._context)
 
     def feed(self, tokens: list[int]) -> np.ndarray:
-        """Appends `tokens` in one batch; returns the logits after the last of them, (n_vocab,) float32."""
-        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
-        status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(ids, len(tokens)))
-        if status != 0:
-            raise SystemExit(f"oracle: llama_decode gave {status}")
-        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(logits, shape=(self._model.n_vocab,)).copy()
+        """Appends `tokens` in batches of N_BATCH; returns the logits after each, (len(tokens), n_vocab) float32."""
+        rows = []
+        for start in range(0, len(tokens), N_BATCH):
+            part = tokens[start : start + N_BATCH]
+            batch = llama_cpp.llama_batch_init(len(part), 0, 1)
+            batch.n_tokens = len(part)
+            for i, token in enumerate(part):
+                batch.token[i], batch.pos[i] = token, self._n_fed + i
+                batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = 1, 0, 1
+            self._n_rounded = 0
+            status = llama_cpp.llama_decode(self._context, batch)
+            llama_cpp.llama_batch_free(batch)
+            if status != 0 or self._fault:
+                raise SystemExit(f"oracle: llama_decode gave {status}; {self._fault}")
+            if self._n_rounded < self._least_rounded:
+                raise SystemExit(
+                    f"oracle: {self._n_rounded} tensors were rounded, expected K and V of every layer: "
+                    f"{self._least_rounded}"
+                )
+            self._n_fed += len(part)
+            for i in range(len(part)):
+                logits = llama_cpp.llama_get_logits_ith(self._context, i)
+                rows.append(np.ctypeslib.as_array(logits, shape=(self._model.n_vocab,)).copy())
+        return np.array(rows)
 
 
 def step(position: int, logits: np.ndarray) -> dict:
@@ -243,22 +328,16 @@ def nine_digits(value: float) -> float:
     return float(f"{float(value):.9g}")
 
 
-def decode_greedily(model: Model, text: str, kv_type: int) -> dict:
-    """Feeds the prompt and its greedy continuation, a token at a time, the last generated one included."""
-    context = Context(model, kv_type)
+def decode_greedily(model: Model, text: str, rounds_kv: bool) -> dict:
+    """Feeds the prompt, then its greedy continuation a token at a time, the last generated one included."""
+    context = Context(model, rounds_kv)
     prompt = model.tokens(text, add_special=True)
     generated: list[int] = []
-    steps = []
-    position = 0
-    while position < len(prompt) + len(generated):
-        token = prompt[position] if position < len(prompt) else generated[position - len(prompt)]
-        kept = step(position, context.feed([token]))
-        steps.append(kept)
-        position += 1
-        in_prompt = position < len(prompt)
-        ended = bool(generated) and generated[-1] == model.eos_token
-        if not in_prompt and not ended and len(generated) < N_GENERATED:
-            generated.append(kept["ids"][0])
+    steps = [step(position, logits) for position, logits in enumerate(context.feed(prompt))]
+    n_generated = min(N_GENERATED, N_STEPS - len(prompt))
+    while len(generated) < n_generated and model.eos_token not in generated:
+        generated.append(steps[-1]["ids"][0])
+        steps.append(step(len(steps), context.feed(generated[-1:])[0]))
     context.close()
     return {
         "text": text,
@@ -299,9 +378,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Makes the llama.cpp oracle's test data.")
     parser.add_argument("--model", type=Path, required=True, help="GGUF file")
     parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files")
-    parser.add_argument(
-        "--kv", choices=["f16", "f32"], default="f32", help="type of the KV cache (default f32)"
-    )
     args = parser.parse_args()
     check_pins()
     if not args.model.is_file():
@@ -320,23 +396,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         f32_file = Path(folder) / "f32.gguf"
         dequantise(args.model, f32_file)
+        args.out.mkdir(parents=True, exist_ok=True)
         model = Model(f32_file)
-        kv_type = llama_cpp.GGML_TYPE_F16 if args.kv == "f16" else llama_cpp.GGML_TYPE_F32
-        prompts = []
-        for text in PROMPTS:
-            prompts.append(decode_greedily(model, text, kv_type))
-            print(f"{text!r} -> {prompts[-1]['text_out']!r}", file=sys.stderr)
-        facts = {
-            "add_bos": model.add_bos,
-            "eos_token": model.eos_token,
-            "kv_cache": args.kv,
-            "flash_attention": False,
-        }
+        for name, rounds_kv, texts in [
+            ("smollm2_oracle.json", True, PROMPTS),
+            ("smollm2_oracle_unrounded.json", False, PROMPTS[:1]),
+        ]:
+            prompts = []
+            for text in texts:
+                prompts.append(decode_greedily(model, text, rounds_kv))
+                print(f"{text!r} -> {prompts[-1]['text_out']!r}", file=sys.stderr)
+            facts = {
+                "made_by": made_by + ", weights dequantised to F32",
+                "add_bos": model.add_bos,
+                "eos_token": model.eos_token,
+                "kv_rounded_to": "binary16" if rounds_kv else None,
+            }
+            write_json(args.out / name, head | facts, "prompts", [prompt_row(p) for p in prompts])
         model.close()
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    oracle_head = head | {"made_by": made_by + ", weights dequantised to F32"} | facts
-    write_json(args.out / "smollm2_oracle.json", oracle_head, "prompts", [prompt_row(p) for p in prompts])
 
     vocabulary = Model(args.model, vocab_only=True)
     rows = [

@@ -8,6 +8,8 @@ namespace m40llm::bench {
 namespace {
 
 constexpr double kLimit = 0.05;
+/// A difference that the limit allows and the first step does not.
+constexpr float kLater = 0.04f;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -21,9 +23,17 @@ OracleComparison compared(const std::vector<float>& logits, float margin = 5) {
 }
 
 TEST(OracleComparison, PassesWithinTheLimit) {
-  EXPECT_TRUE(compared({-9, 5.04f, -0.04f, -9}).passed(kLimit));
-  EXPECT_FALSE(compared({-9, 5.06f, 0, -9}).passed(kLimit));
+  OracleComparison comparison = compared({-9, 5, 0, -9});
+  comparison.add(step(), std::vector<float>{-9, 5 + kLater, -kLater, -9}, kLimit);
+  EXPECT_TRUE(comparison.passed(kLimit));
+  comparison.add(step(), std::vector<float>{-9, 5.06f, 0, -9}, kLimit);
+  EXPECT_FALSE(comparison.passed(kLimit));
   EXPECT_FALSE(compared({9, 5, 0, -9}).passed(kLimit));  // another choice
+}
+
+TEST(OracleComparison, TheFirstStepHasALimitOfItsOwn) {
+  EXPECT_TRUE(compared({-9, 5.0004f, 0, -9}).passed(kLimit));
+  EXPECT_FALSE(compared({-9, 5 + kLater, 0, -9}).passed(kLimit));
 }
 
 TEST(OracleComparison, OfNoStepsNothingPassed) { EXPECT_FALSE(OracleComparison().passed(kLimit)); }

@@ -29,19 +29,6 @@ constexpr std::array kNets{std::string_view("checker")};
 constexpr std::array kNets{kGates, std::string_view("order"), std::string_view("language")};
 #endif
 
-class Substituted {
- public:
-  explicit Substituted(const Mutant& mutant) : mutant_(mutant) {
-    for (const MutantKernel& kernel : mutant.kernels) substitute_kernel(kernel.name, kernel.function);
-  }
-  ~Substituted() {
-    for (const MutantKernel& kernel : mutant_.kernels) substitute_kernel(kernel.name, nullptr);
-  }
-
- private:
-  const Mutant& mutant_;
-};
-
 /// The cases to run, small shapes first. What the checker and the sanitizers see does not depend on the class
 /// of inputs, and they are slower: they take the first class of the small shapes.
 std::vector<bench::Case> cases_of(const bench::Suite& suite) {
