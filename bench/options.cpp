@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <new>
 
@@ -16,6 +17,25 @@ namespace m40llm::bench {
 namespace {
 
 volatile std::sig_atomic_t stop_asked = 0;
+timespec when_asked{};  // of the handler alone, which blocks all three signals
+
+/// The second one ends the program; but what ends a group of processes, as `timeout` does, sends one stop twice
+/// within moments.
+void ask_to_stop(int number) {
+  constexpr double kOneStop = 0.3;  // seconds
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  if (stop_asked == 0) {
+    when_asked = now;
+    stop_asked = 1;
+    return;
+  }
+  const double since = static_cast<double>(now.tv_sec - when_asked.tv_sec) +
+                       1e-9 * static_cast<double>(now.tv_nsec - when_asked.tv_nsec);
+  if (since < kOneStop) return;
+  ::signal(number, SIG_DFL);
+  ::raise(number);  // delivered when the handler returns
+}
 
 void watch_for_stop() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
@@ -23,8 +43,8 @@ void watch_for_stop() {
     ::sigaction(number, nullptr, &action);
     if (number == SIGHUP && action.sa_handler == SIG_IGN) continue;  // as nohup wants it
     action = {};
-    action.sa_handler = [](int) { stop_asked = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one ends the program
+    action.sa_handler = ask_to_stop;
+    for (const int other : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&action.sa_mask, other);
     ::sigaction(number, &action, nullptr);
   }
 }
@@ -75,14 +95,14 @@ SimtOrder to_order(const std::string& name) {
   throw UsageError("--order '" + name + "' is not one of ascending, descending, random");
 }
 
-/// CLI11 itself takes -1 and numbers past the range for the largest seed.
-std::uint64_t to_seed(const std::string& text) {
-  std::uint64_t seed = 0;
+/// CLI11 itself takes nothing for 0, and -1 and numbers past the range for the largest seed.
+template <class Number>
+Number to_number(const std::string& flag, const std::string& text, const char* expected) {
+  Number number = 0;
   const char* const end = text.data() + text.size();
-  const auto [stop, failure] = std::from_chars(text.data(), end, seed);
-  if (failure != std::errc() || stop != end)
-    throw UsageError("--seed '" + text + "' is not an integer from 0 to 2^64 - 1");
-  return seed;
+  const auto [stop, failure] = std::from_chars(text.data(), end, number);
+  if (failure != std::errc() || stop != end) throw UsageError(flag + " '" + text + "' is not " + expected);
+  return number;
 }
 
 }  // namespace
@@ -110,17 +130,22 @@ void add_device_flags(CLI::App& app, DeviceOptions& options) {
       ->default_str("ascending")
       ->group(group);
   app.add_option_function<std::string>(
-         "--seed", [&options](const std::string& text) { options.simt_seed = to_seed(text); },
+         "--seed",
+         [&options](const std::string& text) {
+           options.simt_seed = to_number<std::uint64_t>("--seed", text, "an integer from 0 to 2^64 - 1");
+         },
          "SIMT device: seed of --order random")
       ->type_name("N")
       ->default_str("0")
       ->group(group);
-  app.add_option("--workers", options.simt_workers, "SIMT device: worker threads; 0: one a core")
+  app.add_option_function<std::string>(
+         "--workers",
+         [&options](const std::string& text) {
+           options.simt_workers = to_number<unsigned>("--workers", text, "an integer (0: one a core)");
+         },
+         "SIMT device: worker threads; 0: one a core")
       ->type_name("N")
-      ->check([](const std::string& number) {  // CLI11 itself takes nothing for 0
-        return std::string(number.empty() ? "a number is expected" : "");
-      })
-      ->capture_default_str()
+      ->default_str("0")
       ->group(group);
 }
 
@@ -150,6 +175,10 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return 0;
+  } catch (const CLI::ExtrasError&) {  // whose own text has them backwards
+    std::string extra;
+    for (const std::string& word : app.remaining()) extra += (extra.empty() ? "" : " ") + word;
+    throw UsageError("not expected: " + extra + " (--help lists the flags)");
   } catch (const CLI::ParseError& error) {
     throw UsageError(std::string(error.what()) + " (--help lists the flags)");
   }

@@ -43,8 +43,8 @@ int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body);
 
 /// True after Ctrl-C, SIGTERM, or SIGHUP (unless nohup had it ignored): finish the case at hand, write the
-/// end record, return kInterrupted. A second Ctrl-C ends the program at once; the records written so far are
-/// whole.
+/// end record, return kInterrupted. A second Ctrl-C, if not within 0.3 s, ends the program at once; the records
+/// written so far are whole.
 bool interrupted();
 inline constexpr int kInterrupted = 130;
 

@@ -12,7 +12,7 @@ Run by hand when the model, the prompts or the texts change; the tests only read
 The format of both is described in tests/data/README.md. The same model gives the same bytes again.
 
 Usage:
-  scripts/oracle.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/data
+  .venv-oracle/bin/python scripts/oracle.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/data
 
 Its environment (llama.cpp is compiled from the package's sources, 2 to 10 minutes; AVX2 is asked for by name,
 so that the arithmetic does not depend on the machine that compiles; no OpenMP, no repacking of weights):
@@ -34,9 +34,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import gguf
-import llama_cpp
-import numpy as np
+try:
+    import gguf
+    import llama_cpp
+    import numpy as np
+except ImportError as error:
+    sys.exit(f"oracle.py: error: {error}: the head of this script says how its environment is made")
 
 # What the data is made by; main() refuses anything else, because the file says so.
 PINNED = {"llama-cpp-python": "0.3.36", "gguf": "0.19.0", "numpy": "2.2.6"}

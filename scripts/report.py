@@ -158,7 +158,9 @@ def judge(runs):
     marks = {mark for _, mark in points}
     if "bad" in marks:
         return "Failed", BAD, points
-    return ("Incomplete", DOUBT, points) if "cut" in marks else ("Passed", GOOD, points)
+    if "cut" in marks:
+        return "Incomplete", DOUBT, points
+    return ("Passed", GOOD, points) if "good" in marks else ("Nothing judged", DOUBT, points)
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------------------------------
@@ -538,7 +540,7 @@ def run(arguments):
         print(f"report.py: note: {note}", file=sys.stderr)
     write(arguments.output, build(runs, notes), arguments.records)
     try:
-        print(f"report: {printable(arguments.output)} ({judge(runs)[0].lower()}; {len(runs)} runs)", flush=True)
+        print(f"report: {printable(arguments.output)} ({judge(runs)[0].lower()}; {len(runs)} run{'s' * (len(runs) != 1)})", flush=True)
     except OSError as error:
         raise ReportError(f"cannot write to stdout: {reason(error)}") from None
 

@@ -4,11 +4,11 @@
 usage: count.py KERNELS OUT
 """
 
-import re
 import sys
 from pathlib import Path
 
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from kernel_text import kernels_in  # noqa: E402
 
 START = """#include "tests/chains/counted.hpp"
 #include "tests/chains/counted_kernels.hpp"
@@ -40,11 +40,14 @@ def main():
     rows = ""
     for source in sorted(kernels.glob("*.cu")):
         kernel = source.read_text()
-        for name in KERNEL.findall(kernel):
+        for name, _ in kernels_in(kernel, source):
             rows += f'      {{"{name}", reinterpret_cast<void (*)()>(&counted::{source.stem}::{name})}},\n'
         text += f"namespace {source.stem} {{\n" + kernel.replace('extern "C" ', "") + "}\n"
     out.write_text(text + END % rows)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"count.py: error: {error}")

@@ -150,7 +150,12 @@ class CommandLine(CliTest):
                 self.assert_error(run(program, f"--seed={seed}", *quick), 2, "--seed")
             for workers in ("-1", "1.5", "x", "257", "4294967296", "99999999999999999999999"):
                 self.assert_error(run(program, "--workers", workers, *quick), 2, "--workers", workers)
+            self.assert_error(run(program, "--workers", "x", *quick), 2, "--workers 'x' is not an integer")
             self.assert_error(run(program, "--order", "up", *quick), 2, "--order", "'up'", "ascending, descending, random")
+
+    def test_what_is_not_expected_is_named_in_its_order(self):
+        for program in PROGRAMS:
+            self.assert_error(run(program, "--devcie", "simt", "x"), 2, "not expected: --devcie simt x", "--help")
 
     def test_images_need_a_gpu(self):
         for program in ON_A_DEVICE:
@@ -314,6 +319,18 @@ class RecordsFile(CliTest):
             process.send_signal(number)
             self.assertEqual(wait(process).returncode, 130)
             self.assertEqual([self.read_run(path)[1][key] for key in ("interrupted", "exit_code")], [True, 130])
+
+    def test_one_stop_that_comes_twice_is_one(self):  # `timeout` sends it to the program and to its group
+        path = self.folder / "x.jsonl"
+        process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
+        self.wait_for_records(process, path)
+        process.send_signal(signal.SIGTERM)
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while process.poll() is None and not re.search(r"^ShdPnd:\t0+$", status.read_text(), re.MULTILINE):
+            pass  # the first is still to be delivered
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(wait(process).returncode, 130)
+        self.assertEqual([self.read_run(path)[1][key] for key in ("interrupted", "exit_code")], [True, 130])
 
     def test_nohup(self):
         path = self.folder / "x.jsonl"

@@ -14,11 +14,14 @@ import sys
 import tomllib
 from pathlib import Path
 
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((\w+)')
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from kernel_text import kernels_in  # noqa: E402
+
 LANGUAGE = ("kernels/device.cuh", "kernels/simt/language.hpp")
 JUDGE = "tests/language/language"  # .h, .cu
 NETS = ("gates", "order", "language", "checker", "sanitizer")
-FIELDS = {"name", "file", "ops", "find", "replace", "net", "kernels"}
+NEEDED = {"name", "file", "ops", "find", "replace"}
+FIELDS = NEEDED | {"net", "kernels"}
 
 
 def fail(message):
@@ -26,10 +29,16 @@ def fail(message):
 
 
 def read(table):
-    mutations = tomllib.loads(table.read_text())["mutation"]
+    try:
+        mutations = tomllib.loads(table.read_text())["mutation"]
+    except tomllib.TOMLDecodeError as error:
+        fail(f"{table}: {error}")
+    for number, mutation in enumerate(mutations, 1):
+        if missing := NEEDED - set(mutation):
+            fail(f"mutation {mutation.get('name', f'number {number}')}: it lacks '{min(missing)}'")
     names = [mutation["name"] for mutation in mutations]
     if len(set(names)) != len(names):
-        fail("two mutations of one name")
+        fail(f"two mutations of one name: {next(name for name in names if names.count(name) > 1)}")
     for mutation in mutations:
         if mutation.setdefault("net", "gates") not in NETS:
             fail(f"mutation {mutation['name']}: net '{mutation['net']}' is none of {', '.join(NETS)}")
@@ -80,7 +89,7 @@ def table_of(mutations, kernels):
     for mutation in mutations:
         name, rows = mutation["name"], ""
         for namespace, text in kernels[name].items():
-            found = KERNEL.findall(text)
+            found = kernels_in(text, f"mutation {name}: {namespace.removeprefix('mutants::')}")
             declarations += f"namespace {namespace} {{\n" + "".join(f"void {kernel}({params});\n" for kernel, params in found) + "}\n"
             rows += "".join(f'{{"{kernel}", reinterpret_cast<void (*)()>(&{namespace}::{kernel})}},\n' for kernel, _ in found)
         entries += f'{{"{name}", "{mutation["ops"]}", "{mutation["net"]}", {{\n{rows}}}}},\n'
@@ -123,7 +132,11 @@ def main():
         print(";".join(sorted(str(root / source) for source in sources)))
         return
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in copies(root, mutations).items():
+    try:
+        texts = copies(root, mutations)
+    except ValueError as error:
+        fail(error)
+    for name, text in texts.items():
         path = out / f"{name}.cpp"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

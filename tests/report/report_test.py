@@ -51,7 +51,7 @@ class ReportTest(unittest.TestCase):
     def make_page(self, *paths):
         code, out, err = self.run_report(*paths)
         self.assertEqual([code, err], [0, []])
-        self.assertRegex(out[0], r"^report: /.* \((passed|failed|incomplete); \d+ runs\)$")
+        self.assertRegex(out[0], r"^report: /.* \((passed|failed|incomplete|nothing judged); \d+ runs?\)$")
         return self.page.read_text(encoding="utf-8")
 
     def assert_refused(self, path, *parts):
@@ -217,7 +217,11 @@ class Page(ReportTest):
         self.page.unlink(missing_ok=True)
         code, out, _ = self.run_report(self.write())
         self.assertEqual(code, 0)
-        return re.search(r"\((\w+);", out[0]).group(1)
+        return re.search(r"\(([\w ]+);", out[0]).group(1)
+
+    def test_occupancy_alone_judges_nothing(self):
+        self.records = [record for record in self.records if record["run"] == NONE]
+        self.assertEqual(self.verdict(), "nothing judged")
 
     def test_verdicts(self):
         self.assertEqual(self.verdict(), "failed")
