@@ -81,7 +81,7 @@ Json record(const Device& device, const Json& model, const std::string& prompt, 
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
   const auto mean = [&](std::uint64_t sum) {
-    return r.decode_us.empty() ? 0.0 : static_cast<double>(sum) / static_cast<double>(r.decode_us.size());
+    return static_cast<double>(sum) / static_cast<double>(r.decode_us.size());
   };
   Json json{{"kind", "decode"},
             {"way", "launches"},
@@ -99,15 +99,17 @@ Json record(const Device& device, const Json& model, const std::string& prompt, 
             {"decode_us", r.decode_us},
             {"prompt_tokens_per_s", rate(r.prompt_us)},
             {"decode_tokens_per_s", rate(r.decode_us)},
-            {"per_token",
-             {{"launches", mean(r.decode_counters.launches)},
-              {"allocations", mean(r.decode_counters.allocations)},
-              {"copies", mean(r.decode_counters.copies)},
-              {"synchronizations", mean(r.decode_counters.synchronizations)}}},
+            {"per_token", nullptr},
             {"logits_hash", hashes},
             {"image", all_images_json(device)},
             {"source_hash", hex(all_sources_hash())},
             {"oracle", oracle_json(r.oracle)}};
+  if (!r.decode_us.empty()) {
+    json["per_token"] = {{"launches", mean(r.decode_counters.launches)},
+                         {"allocations", mean(r.decode_counters.allocations)},
+                         {"copies", mean(r.decode_counters.copies)},
+                         {"synchronizations", mean(r.decode_counters.synchronizations)}};
+  }
   if (!r.fault.empty()) json["fault"] = r.fault;
   return json;
 }
@@ -143,14 +145,18 @@ struct Job {
 };
 
 void print(const Decoded& result, const Json& entry) {
-  const Spread times = result.decode_us.empty() ? Spread{} : spread(result.decode_us);
-  std::printf(
-      "\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s), %.1f tokens/s, median %.0f us a token, "
-      "quartiles %.0f to %.0f; "
-      "%.0f launches, %.0f allocations a token]\n",
-      result.prompt.size(), per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str(),
-      per_second(result.decode_us), times.median, times.p25, times.p75,
-      entry["per_token"]["launches"].get<double>(), entry["per_token"]["allocations"].get<double>());
+  std::printf("\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s)", result.prompt.size(),
+              per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str());
+  if (!result.decode_us.empty()) {  // the first token is the prompt's last step's
+    const Spread times = spread(result.decode_us);
+    const Json& per_token = entry["per_token"];
+    std::printf(
+        ", %.1f tokens/s, median %.0f us a token, quartiles %.0f to %.0f; %.0f launches, %.0f allocations a "
+        "token",
+        per_second(result.decode_us), times.median, times.p25, times.p75, per_token["launches"].get<double>(),
+        per_token["allocations"].get<double>());
+  }
+  std::printf("]\n");
   if (!result.oracle) return;
   const OracleComparison& c = *result.oracle;
   std::printf(

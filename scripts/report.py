@@ -429,10 +429,10 @@ def draw_tokens(page, found, title, text):
         traces.append(go.Scatter(x=[slowest, fastest], line=dict(color=colour, width=1.5), **line))
         traces.append(go.Scatter(x=[p25, p75], line=dict(color=colour, width=9), opacity=0.45, **line))
         traces.append(go.Scatter(x=[median], y=[index + 0.1], mode="markers", marker=dict(color=colour, size=12), **common))
-        cost = mine[0][1]["per_token"]
+        cost = next((record["per_token"] for _, record in mine if record["per_token"]), None)
         rows.append([arm, f"{1e6 * len(times) / sum(times):,.4g}", f"{median:,.4g}", f"{p25:,.4g} to {p75:,.4g}", f"{len(times):,}",
                      f"{1e6 * len(prompt) / sum(prompt):,.4g}" if prompt else "",
-                     f"{cost['launches']:g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}"])
+                     f"{cost['launches']:g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}" if cost else ""])
     if traces:
         page.plot(traces, list(timed), "tokens/s, a decode step", None, row_height=52, legend=False, rangemode="tozero")
     page.add("{}", table(["device, image, way", "tokens/s (mean)", "median", "middle half", "tokens", "prompt tokens/s",

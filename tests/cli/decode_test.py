@@ -259,6 +259,9 @@ class Ends(DecodeTest):
             note = f"note: token 257 '<|im_end|>' ends a text by its name; the file's type for it, {kind}, is overridden"
             self.assertEqual(result.stderr.count(note), 0 if kind == CONTROL else 1, result.stderr)
             self.assertNotIn("<|im_end|>", result.stdout)
+            # Nothing was decoded after the prompt: no figure of it was measured.
+            self.assertIsNone(record["per_token"])
+            self.assertIn("decoded 1 (end_of_sequence)]", result.stdout)
 
     def test_by_key_without_a_note(self):
         for key in ("eos_token_id", "eot_token_id", "eom_token_id"):
