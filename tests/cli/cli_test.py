@@ -254,6 +254,31 @@ class CommandLine(CliTest):
 class RecordsFile(CliTest):
     """Whatever happens, nobody's records are lost and nothing else of the user's is touched."""
 
+    def test_a_last_record_that_lost_its_newline_alone_is_kept(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        before = path.read_bytes()
+        for last in (before, before.splitlines(keepends=True)[0]):  # an end; a header
+            path.write_bytes(last[:-1])
+            result = self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+            self.assertTrue(path.read_bytes().startswith(last), result.stderr)
+            self.assertIn("newline", result.stderr)
+
+    def test_records_with_other_ends_of_lines_are_not_taken_for_a_torn_line(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        lines = path.read_bytes().replace(b"\n", b"\r")
+        for content in (lines, lines[:-20]):
+            path.write_bytes(content)
+            self.assert_error(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path), 1, path, "carriage returns")
+            self.assertEqual(path.read_bytes(), content)
+
+    def test_a_byte_order_mark_is_refused(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        self.assert_error(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path), 1, path, "line 1", "byte order mark")
+
     def test_a_program_with_nothing_to_do_touches_nothing(self):
         nothing = {"m40llm-parity": SIMT + ["--op", "nosuch"], "m40llm-bench": SIMT + ["--benchmark_filter=zzz"],
                    "m40llm-occupancy": ["--filter", "zzz"]}
