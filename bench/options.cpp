@@ -11,6 +11,7 @@
 #include <new>
 
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -173,7 +174,7 @@ int run_program(const char* program, int argc, char** argv,
   if (command.empty()) command.emplace_back(program);
   const auto fail = [program](const std::string& what, int code) {
     std::cout.flush();
-    std::cerr << program << ": error: " << what << "\n";
+    std::cerr << program << ": error: " << printable_message(what) << "\n";
     return code;
   };
   try {
@@ -220,7 +221,7 @@ int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
       device_));
   writer_->sync();
   std::cout.flush();
-  std::cerr << "records: " << writer_->path().string() << "\n";
+  std::cerr << "records: " << printable(writer_->path().string()) << "\n";
   return exit_code;
 }
 

@@ -14,6 +14,8 @@
 #include "bench/build_info.hpp"  // made by bench/build_info.cmake
 #include "engine/device/cuda/nvml.hpp"
 #include "engine/device/image.hpp"
+#include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
 namespace {

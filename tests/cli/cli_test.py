@@ -133,6 +133,32 @@ class CommandLine(CliTest):
             self.assert_error(run(program, "--json"), 2, "--json", "missing")
             self.assert_error(run(program, "--json", ""), 2, "--json", "name is expected")
 
+    def test_messages_are_printable_whatever_is_named(self):
+        for text, shown in (("a\x1b[31mb", "a\\x1b[31mb"), ("a\nb", "a\\x0ab"), ("\u202ea", "\\xe2\\x80\\xaea"), (b"a\xff", "a\\xff")):
+            words = {"m40llm-parity": "--device --image --order --seed --workers --sweep --case --against --op", "m40llm-occupancy": "--image",
+                     "m40llm-bench": "--device --image --order --seed --benchmark_format --benchmark_min_time --benchmark_nosuch",
+                     "m40llm-decode": "--device --image --tokens --context --oracle --against --model"}
+            for program, flags in words.items():
+                for flag in flags.split():
+                    word = os.fsencode(flag) + b"=" + os.fsencode(text)
+                    rest = [] if flag in ("--device", "--case") or program == "m40llm-occupancy" else SIMT
+                    if program == "m40llm-decode":
+                        rest = rest + ["--prompt", "x"] + (["--model", "/nonexistent"] if flag != "--model" else [])
+                    process = subprocess.run([os.fsencode(BIN / program), word, *map(os.fsencode, rest)], capture_output=True,
+                                             stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
+                    lines = [line for line in process.stderr.decode().splitlines() if not line.startswith("device: ")]
+                    self.assertIn(process.returncode, (1, 2), (word, lines))
+                    self.assertEqual(len(lines), 1, (word, lines))
+                    self.assertTrue(lines[0].isprintable() and (shown in lines[0] or flag == "--op" and "[" in shown), (word, lines))
+
+    def test_the_names_of_files_are_printable_too(self):
+        path = self.folder / "a\x1b[31m\nb.jsonl"
+        path.write_text('{"kind":"header","schema_version":2')
+        result = self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        for line in result.stderr.splitlines():
+            self.assertTrue(line.isprintable(), line)
+        self.assertEqual(result.stderr.count("a\\x1b[31m\\x0ab.jsonl"), 2, result.stderr)  # the torn line, the records
+
     def quick(self, program):
         """A command line that would work, if nothing were wrong with what is added to it; a model is read only later."""
         return QUICK.get(program, ["--model", "/nonexistent/model.gguf", "--prompt", "x"])
