@@ -158,8 +158,15 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
 }
 
 std::regex to_regex(const std::string& text, const std::string& flag) {
+  // The library compiles by recursion, a level or more a character: a long one overflows the stack.
+  constexpr std::size_t kMostBytes = 2000;
+  if (text.size() > kMostBytes) {
+    throw UsageError(flag + " " + in_quotes(text) + " has " + std::to_string(text.size()) +
+                     " bytes; expected a regular expression of at most " + std::to_string(kMostBytes));
+  }
   try {
-    return std::regex(text, std::regex::extended);
+    // Polynomial: the library's other way to match takes exponential time for the likes of (.*)*(.*)*x.
+    return std::regex(text, std::regex::extended | std::regex_constants::__polynomial);
   } catch (const std::regex_error& error) {
     throw UsageError(flag + " '" + text +
                      "' is not a POSIX extended regular expression: " + regex_fault(text, error));

@@ -417,6 +417,20 @@ class Parity(CliTest):
             for regex in ("[", "(", "*a"):
                 self.assert_error(run("m40llm-parity", flag, regex), 2, flag, f"'{regex}'", "regular expression")
 
+    def test_regular_expressions_that_would_take_all_stack_or_time(self):
+        flags = (("m40llm-parity", "--op"), ("m40llm-parity", "--filter"), ("m40llm-occupancy", "--filter"))
+        for regex in ("(" * 60000 + ")" * 60000, "a" * 120000, "(a|" * 20000 + "b" + ")" * 20000):
+            for program, flag in (*flags, ("m40llm-bench", "--benchmark_filter")):
+                self.assert_error(run(program, f"{flag}={regex}"), 2, flag, f"{len(regex)} bytes", "at most 2000")
+        for program, flag in flags:
+            result = run(program, flag, "(" * 1000 + ")" * 1000)
+            self.assertIn(result.returncode, (0, 1))
+            self.assert_error(run(program, flag, "(.*)*(.*)*(.*)*x{1,99}q"), 1, "match")
+
+    def test_a_case_and_what_chooses_others(self):
+        for flag, value in (("--op", "argmax"), ("--filter", "gemv"), ("--sweep", "smoke")):
+            self.assert_error(run("m40llm-parity", "--case", self.LINE, flag, value, *SIMT), 2, "--case", flag)
+
     def test_each_part_of_a_case_may_be_wrong(self):
         for line, parts in {
             "": ["expected"],
