@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <exception>
 #include <iostream>
 #include <new>
 
@@ -28,6 +30,22 @@ void watch_for_stop() {
     action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one ends the program
     ::sigaction(number, &action, nullptr);
   }
+}
+
+const char* program_of_terminate = "";
+
+/// Where an exception can go no further (a thread of the SIMT device, a destructor), too little memory is still
+/// an error and no crash. Nothing here allocates.
+[[noreturn]] void end_for_lack_of_memory() {
+  try {
+    if (std::current_exception() != nullptr) std::rethrow_exception(std::current_exception());
+  } catch (const std::bad_alloc&) {
+    for (const char* part : {"\n", program_of_terminate, ": error: not enough memory on this machine\n"})
+      static_cast<void>(::write(STDERR_FILENO, part, std::strlen(part)) == 0);
+    ::_exit(1);
+  } catch (...) {
+  }
+  std::abort();
 }
 
 /// A program may be started with some of its standard descriptors closed. The next file opened would get that
@@ -177,6 +195,9 @@ int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body) {
   hold_standard_descriptors();
   watch_for_stop();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of write(), as a full disk is
+  program_of_terminate = program;
+  std::set_terminate(end_for_lack_of_memory);
   std::vector<std::string> command(argv, argv + argc);
   if (command.empty()) command.emplace_back(program);
   const auto fail = [program](const std::string& what, int code) {

@@ -259,6 +259,49 @@ class CommandLine(CliTest):
         for line in lines:
             json.loads(line)
 
+    def test_a_file_that_may_not_grow_is_an_error_and_no_signal(self):
+        path = self.folder / "x.jsonl"
+        for name, arguments in QUICK.items():
+            for most in (0, 10):
+                result = run(name, *arguments, "--json", path,
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(str(path), result.stderr.splitlines()[-1])
+        if MODEL:
+            logits = self.folder / "x.npy"
+            result = run("m40llm-decode", "--model", MODEL, "--prompt", "a", "--tokens", 1, *SIMT, "--logits", logits,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)))
+            self.assert_error(result, 1, "--logits", "File too large")
+        self.assertEqual([file.name for file in self.folder.iterdir()], ["x.jsonl"])
+
+    def test_too_little_memory_is_an_error(self):
+        """Wherever it runs out: also in threads of the SIMT device."""
+        for mib in range(30, 70, 1):
+            result = run("m40llm-parity", *SIMT, "--op", "argmax", "--sweep", "smoke", "--workers", 2,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20)))
+            self.assertIn(result.returncode, (0, 1, 127), (mib, result.stderr[-300:]))  # 127: no room for the libraries
+            self.assertNotIn("terminate", result.stderr, mib)
+
+    def test_a_commit_that_readers_would_refuse_is_refused(self):
+        for commit in ("x", "-dirty", "ABCDEF0123", "0123456", "a" * 65, "\x1b[31m"):
+            for program, arguments in QUICK.items():
+                path = self.folder / "x.jsonl"
+                result = run(program, *arguments, "--json", path, env={"M40LLM_COMMIT": commit})
+                if commit == "0123456":
+                    self.assert_ok(result)
+                    path.unlink()
+                    continue
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn("M40LLM_COMMIT", result.stderr.splitlines()[-1])
+                self.assertFalse(path.exists())
+
+    def test_the_variables_of_google_benchmark_leave_nothing_out(self):
+        for name, value in (("LIST_TESTS", "1"), ("FILTER", "zzz"), ("REPETITIONS", "-5"), ("REPORT_AGGREGATES_ONLY", "1"),
+                            ("DISPLAY_AGGREGATES_ONLY", "1")):
+            path = self.folder / f"{name}.jsonl"
+            self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--json", path, env={f"BENCHMARK_{name}": value}))
+            self.assertGreater(len(self.read_run(path)[0]), 0, name)
+
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "wb") as full:
             for program, arguments in QUICK.items():
