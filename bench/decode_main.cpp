@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -226,6 +227,11 @@ int run(const std::vector<std::string>& command) {
       if (p.text == prompt.text) job.expected = &p;
     }
     job.tokens = decoder.encode(prompt, job.expected);
+  }
+  if (!options.oracle.empty() &&
+      std::ranges::none_of(jobs, [](const Job& job) { return job.expected != nullptr; })) {
+    throw Error("--oracle " + in_quotes(options.oracle) +
+                " has none of the prompts asked for, so nothing would be compared");
   }
   std::optional<LogitsFile> logits_file;
   if (!options.logits.empty()) logits_file.emplace(options.logits, decoder.tokenizer().size());
