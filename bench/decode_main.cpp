@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -14,6 +15,7 @@
 #include "bench/statistics.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 /// m40llm-decode: a prompt in, the text the model continues it with out, and what every token took.
 namespace m40llm::bench {
@@ -235,6 +237,11 @@ int run(const std::vector<std::string>& command) {
     }
     job.tokens = decoder.encode(prompt, job.expected);
   }
+  if (!options.oracle.empty() &&
+      std::ranges::none_of(jobs, [](const Job& job) { return job.expected != nullptr; })) {
+    throw Error("--oracle " + in_quotes(options.oracle) +
+                " has none of the prompts asked for, so nothing would be compared");
+  }
   std::optional<LogitsFile> logits_file;
   if (!options.logits.empty()) logits_file.emplace(options.logits, decoder.tokenizer().size());
   RunLog log(options.common.json, command, device.get());
@@ -258,10 +265,12 @@ int run(const std::vector<std::string>& command) {
     ++(result.passed() ? passed : failed);
     std::fflush(stdout);  // stderr's lines stand behind it
     if (!result.fault.empty()) {
-      std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, prompt.name.c_str(), result.fault.c_str());
+      std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, prompt.name.c_str(),
+                   printable_message(result.fault).c_str());
     } else if (logits_file) {
       logits_file->finish();
-      std::fprintf(stderr, "logits: %s (%zu steps)\n", logits_file->path().c_str(), logits_file->n_steps());
+      std::fprintf(stderr, "logits: %s (%zu steps)\n", printable(logits_file->path().string()).c_str(),
+                   logits_file->n_steps());
     }
     if (result.oracle) {
       all.steps += result.oracle->steps;

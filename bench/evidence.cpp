@@ -6,12 +6,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "engine/printable.hpp"
+
 namespace m40llm::bench {
 
 Evidence::Evidence(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
     const Records read = read_records(file);
-    if (read.dropped) std::cerr << "note: " << *read.dropped << "\n";
+    if (read.dropped) std::cerr << "note: " << printable_message(*read.dropped) << "\n";
     for (const RunRecords& run : read.runs) {
       for (const nlohmann::json& record : run.records) {
         for (const Output& output : outputs(record)) {

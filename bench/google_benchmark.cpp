@@ -74,7 +74,15 @@ void check_values(const std::vector<std::string>& flags) {
 void initialize(const char* program, const std::vector<std::string>& flags, const std::string& min_time_s) {
   // Static: Google Benchmark keeps a pointer to the program's name.
   static std::vector<std::string> words;
-  words = {program, "--benchmark_min_time=" + min_time_s};  // a later one of the user's overrides it
+  // A later one of the user's overrides these, and these the variables of the environment, of which a forgotten
+  // one would leave all unmeasured.
+  words = {program,
+           "--benchmark_min_time=" + min_time_s,
+           "--benchmark_list_tests=false",
+           "--benchmark_filter=",
+           "--benchmark_repetitions=1",
+           "--benchmark_report_aggregates_only=false",
+           "--benchmark_display_aggregates_only=false"};
   words.insert(words.end(), flags.begin(), flags.end());
   words.push_back("--benchmark_out=");  // its variable of the environment too is ours
   std::vector<char*> arguments;

@@ -67,6 +67,8 @@ std::string read_file(const std::filesystem::path& path, std::size_t most_bytes)
 }
 
 nlohmann::json parse_json(std::string_view text, const std::string& where) {
+  if (text.starts_with("\xEF\xBB\xBF"))  // which the parser would skip, and others do not
+    throw Error(where + " is not JSON at byte 1: it is a byte order mark");
   if (const int depth = nesting(text); depth > kMostNesting) {
     throw Error(where + " nests brackets " + std::to_string(depth) + " deep; expected at most " +
                 std::to_string(kMostNesting));

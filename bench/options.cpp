@@ -7,11 +7,14 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
+#include <exception>
 #include <iostream>
 #include <new>
 
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -47,6 +50,22 @@ void watch_for_stop() {
     for (const int other : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&action.sa_mask, other);
     ::sigaction(number, &action, nullptr);
   }
+}
+
+const char* program_of_terminate = "";
+
+/// Where an exception can go no further (a thread of the SIMT device, a destructor), too little memory is still
+/// an error and no crash. Nothing here allocates.
+[[noreturn]] void end_for_lack_of_memory() {
+  try {
+    if (std::current_exception() != nullptr) std::rethrow_exception(std::current_exception());
+  } catch (const std::bad_alloc&) {
+    for (const char* part : {"\n", program_of_terminate, ": error: not enough memory on this machine\n"})
+      static_cast<void>(::write(STDERR_FILENO, part, std::strlen(part)) == 0);
+    ::_exit(1);
+  } catch (...) {
+  }
+  std::abort();
 }
 
 /// A program may be started with some of its standard descriptors closed. The next file opened would get that
@@ -186,8 +205,15 @@ std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command)
 }
 
 std::regex to_regex(const std::string& text, const std::string& flag) {
+  // The library compiles by recursion, a level or more a character: a long one overflows the stack.
+  constexpr std::size_t kMostBytes = 2000;
+  if (text.size() > kMostBytes) {
+    throw UsageError(flag + " " + in_quotes(text) + " has " + std::to_string(text.size()) +
+                     " bytes; expected a regular expression of at most " + std::to_string(kMostBytes));
+  }
   try {
-    return std::regex(text, std::regex::extended);
+    // Polynomial: the library's other way to match takes exponential time for the likes of (.*)*(.*)*x.
+    return std::regex(text, std::regex::extended | std::regex_constants::__polynomial);
   } catch (const std::regex_error& error) {
     throw UsageError(flag + " '" + text +
                      "' is not a POSIX extended regular expression: " + regex_fault(text, error));
@@ -198,11 +224,14 @@ int run_program(const char* program, int argc, char** argv,
                 const std::function<int(const std::vector<std::string>& command)>& body) {
   hold_standard_descriptors();
   watch_for_stop();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of write(), as a full disk is
+  program_of_terminate = program;
+  std::set_terminate(end_for_lack_of_memory);
   std::vector<std::string> command(argv, argv + argc);
   if (command.empty()) command.emplace_back(program);
   const auto fail = [program](const std::string& what, int code) {
     std::cout.flush();
-    std::cerr << program << ": error: " << what << "\n";
+    std::cerr << program << ": error: " << printable_message(what) << "\n";
     return code;
   };
   try {
@@ -249,7 +278,7 @@ int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
       device_));
   writer_->sync();
   std::cout.flush();
-  std::cerr << "records: " << writer_->path().string() << "\n";
+  std::cerr << "records: " << printable(writer_->path().string()) << "\n";
   return exit_code;
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -103,8 +105,13 @@ std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path) {
   const std::string file = path.string();
   const nlohmann::json json = parse_json(read_file(path, kMostBytes), "oracle '" + file + "'");
   std::vector<OraclePrompt> prompts;
-  for (const Node& prompt : Node(json, "", file).at("prompts").items())
-    prompts.push_back(read_prompt(prompt));
+  std::set<std::string> texts;
+  for (const Node& prompt : Node(json, "", file).at("prompts").items()) {
+    OraclePrompt read = read_prompt(prompt);
+    if (!texts.insert(read.text).second)  // of two, one would go unused
+      prompt.at("text").refuse("is that of an earlier prompt too");
+    prompts.push_back(std::move(read));
+  }
   return prompts;
 }
 

@@ -143,15 +143,19 @@ void add_fault(Json& record, const std::string& fault) {
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app("Judges every kernel variant against the reference in float64, by the gates.", kProgram);
-  app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")
-      ->type_name("REGEX");
-  app.add_option("--filter", options.filter, "only cases whose line contains a match")->type_name("REGEX");
+  CLI::Option* const op =
+      app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")
+          ->type_name("REGEX");
+  CLI::Option* const filter =
+      app.add_option("--filter", options.filter, "only cases whose line contains a match")
+          ->type_name("REGEX");
+  CLI::Option* const sweep = app.add_option("--sweep", options.sweep, "shapes: smoke, model, edge or all")
+                                 ->type_name("NAME")
+                                 ->capture_default_str();
   app.add_option("--case", options.cases, "only this case, as --list and failures print it; repeatable")
       ->type_name("LINE")
-      ->allow_extra_args(false);
-  app.add_option("--sweep", options.sweep, "shapes: smoke, model, edge or all")
-      ->type_name("NAME")
-      ->capture_default_str();
+      ->allow_extra_args(false)
+      ->excludes(op, filter, sweep);  // which would choose nothing
   app.add_option(
          "--against", options.against,
          "records of other runs, on any device: equal kernels must have given equal bits, and something "

@@ -14,6 +14,8 @@
 #include "bench/build_info.hpp"  // made by bench/build_info.cmake
 #include "engine/device/cuda/nvml.hpp"
 #include "engine/device/image.hpp"
+#include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -56,6 +58,14 @@ Commit commit() {
   std::string hash = set;
   const bool dirty = hash.ends_with(kDirty);
   if (dirty) hash.resize(hash.size() - kDirty.size());
+  // What results/schema.json takes: records of another commit would be refused by all who read them.
+  const bool is_hash = hash.size() >= 7 && hash.size() <= 64 &&
+                       hash.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!is_hash && hash != "unknown") {
+    throw UsageError("the environment's M40LLM_COMMIT=" + in_quotes(set) +
+                     " is no commit: expected 7 to 64 hexadecimal digits (lower case) or unknown, and -dirty "
+                     "behind them or not");
+  }
   return {hash, dirty};
 }
 

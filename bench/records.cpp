@@ -21,6 +21,7 @@
 #include "bench/output_file.hpp"
 #include "bench/record_schema.hpp"
 #include "engine/error.hpp"
+#include "engine/printable.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -171,10 +172,24 @@ void RecordWriter::check_content() {
   }
   const off_t whole = end_of_whole_lines(file_.get(), status.st_size);
   if (whole == status.st_size) return;
+  std::string last(static_cast<std::size_t>(std::min<off_t>(status.st_size - whole, kMostLineBytes)), '\0');
+  if (::pread(file_.get(), last.data(), last.size(), whole) != static_cast<ssize_t>(last.size()))
+    refuse("its last line cannot be read");
+  // No record holds one: what is torn was not written by a run.
+  if (last.find('\r') != std::string::npos) {
+    refuse("its last line has no newline but carriage returns; expected lines that end with a newline");
+  }
+  if (last.front() == '{' && nlohmann::json::accept(last)) {  // an editor took the newline, and that alone
+    if (::write(file_.get(), "\n", 1) != 1)
+      refuse("the newline that its last line lacks cannot be written: " + system_message(errno));
+    std::fprintf(stderr, "note: '%s' ended in a whole record without a newline, which was added\n",
+                 printable(path_.string()).c_str());
+    return;
+  }
   if (::ftruncate(file_.get(), whole) != 0)
     refuse("its torn last line cannot be cut off: " + system_message(errno));
-  std::fprintf(stderr, "note: '%s' ended in a torn line of %lld bytes, cut off\n", path_.c_str(),
-               static_cast<long long>(status.st_size - whole));
+  std::fprintf(stderr, "note: '%s' ended in a torn line of %lld bytes, cut off\n",
+               printable(path_.string()).c_str(), static_cast<long long>(status.st_size - whole));
 }
 
 void RecordWriter::append(const Json& record) {

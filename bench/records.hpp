@@ -38,7 +38,7 @@ std::string hex(std::uint64_t value);
 class RecordWriter {
  public:
   /// Opens for appending, making the folders that are missing. Cuts off a torn last line that an earlier run
-  /// left, and says so on stderr. Throws Error naming the path when it cannot be opened or written, another
+  /// left, or ends it if only its newline is missing, and says so on stderr. Throws Error naming the path when it cannot be opened or written, another
   /// process holds it, it is this process's stdout or stderr or a terminal, or it holds anything but records
   /// of this version. `header` has a "run".
   RecordWriter(const std::filesystem::path& path, const Json& header);

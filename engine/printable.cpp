@@ -17,16 +17,15 @@ bool is_shown(char32_t c) {
            between(0xe0000, 0xe0fff));
 }
 
-}  // namespace
-
-std::string printable(std::string_view text) {
+/// What cannot be shown as \xNN, and a backslash as `backslash`.
+std::string shown(std::string_view text, std::string_view backslash) {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
   while (!text.empty()) {
     const std::size_t length = utf8::sequence_length(text.substr(0, 4));
     const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
     if (character == "\\") {
-      out += "\\\\";
+      out += backslash;
     } else if (length > 0 && is_shown(utf8::code_point(character))) {
       out += character;
     } else {
@@ -39,6 +38,12 @@ std::string printable(std::string_view text) {
   }
   return out;
 }
+
+}  // namespace
+
+std::string printable(std::string_view text) { return shown(text, "\\\\"); }
+
+std::string printable_message(std::string_view text) { return shown(text, "\\"); }
 
 std::string in_quotes(std::string_view text) {
   constexpr std::size_t kMax = 80;

@@ -9,6 +9,9 @@ namespace m40llm {
 /// two; all other text stays.
 [[nodiscard]] std::string printable(std::string_view text);
 
+/// The same of a whole message, some of whose parts printable() may have shown already: a backslash stays one.
+[[nodiscard]] std::string printable_message(std::string_view text);
+
 /// printable() of the first 80 bytes or so, in single quotes; "..." says that there is more.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 

@@ -114,7 +114,8 @@ TEST_F(RecordsTest, ATornLastLineIsCutOffBeforeAppending) {
 }
 
 TEST_F(RecordsTest, ATornHeaderIsCutOffWhole) {
-  put(kHeader.dump() + std::string(10000, ' '));  // longer than what is read at a time
+  const std::string whole = kHeader.dump();
+  put(whole.substr(0, whole.size() - 1) + std::string(10000, ' '));  // longer than what is read at a time
   RecordWriter(file_, kHeader);
   EXPECT_EQ(content(), kHeader.dump() + "\n");
 }

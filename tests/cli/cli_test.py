@@ -133,6 +133,32 @@ class CommandLine(CliTest):
             self.assert_error(run(program, "--json"), 2, "--json", "missing")
             self.assert_error(run(program, "--json", ""), 2, "--json", "name is expected")
 
+    def test_messages_are_printable_whatever_is_named(self):
+        for text, shown in (("a\x1b[31mb", "a\\x1b[31mb"), ("a\nb", "a\\x0ab"), ("\u202ea", "\\xe2\\x80\\xaea"), (b"a\xff", "a\\xff")):
+            words = {"m40llm-parity": "--device --image --order --seed --workers --sweep --case --against --op", "m40llm-occupancy": "--image",
+                     "m40llm-bench": "--device --image --order --seed --benchmark_format --benchmark_min_time --benchmark_nosuch",
+                     "m40llm-decode": "--device --image --tokens --context --oracle --against --model"}
+            for program, flags in words.items():
+                for flag in flags.split():
+                    word = os.fsencode(flag) + b"=" + os.fsencode(text)
+                    rest = [] if flag in ("--device", "--case") or program == "m40llm-occupancy" else SIMT
+                    if program == "m40llm-decode":
+                        rest = rest + ["--prompt", "x"] + (["--model", "/nonexistent"] if flag != "--model" else [])
+                    process = subprocess.run([os.fsencode(BIN / program), word, *map(os.fsencode, rest)], capture_output=True,
+                                             stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
+                    lines = [line for line in process.stderr.decode().splitlines() if not line.startswith("device: ")]
+                    self.assertIn(process.returncode, (1, 2), (word, lines))
+                    self.assertEqual(len(lines), 1, (word, lines))
+                    self.assertTrue(lines[0].isprintable() and (shown in lines[0] or flag == "--op" and "[" in shown), (word, lines))
+
+    def test_the_names_of_files_are_printable_too(self):
+        path = self.folder / "a\x1b[31m\nb.jsonl"
+        path.write_text('{"kind":"header","schema_version":2')
+        result = self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        for line in result.stderr.splitlines():
+            self.assertTrue(line.isprintable(), line)
+        self.assertEqual(result.stderr.count("a\\x1b[31m\\x0ab.jsonl"), 2, result.stderr)  # the torn line, the records
+
     def quick(self, program):
         """A command line that would work, if nothing were wrong with what is added to it; a model is read only later."""
         return QUICK.get(program, ["--model", "/nonexistent/model.gguf", "--prompt", "x"])
@@ -238,6 +264,49 @@ class CommandLine(CliTest):
         for line in lines:
             json.loads(line)
 
+    def test_a_file_that_may_not_grow_is_an_error_and_no_signal(self):
+        path = self.folder / "x.jsonl"
+        for name, arguments in QUICK.items():
+            for most in (0, 10):
+                result = run(name, *arguments, "--json", path,
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(str(path), result.stderr.splitlines()[-1])
+        if MODEL:
+            logits = self.folder / "x.npy"
+            result = run("m40llm-decode", "--model", MODEL, "--prompt", "a", "--tokens", 1, *SIMT, "--logits", logits,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)))
+            self.assert_error(result, 1, "--logits", "File too large")
+        self.assertEqual([file.name for file in self.folder.iterdir()], ["x.jsonl"])
+
+    def test_too_little_memory_is_an_error(self):
+        """Wherever it runs out: also in threads of the SIMT device."""
+        for mib in range(30, 70, 1):
+            result = run("m40llm-parity", *SIMT, "--op", "argmax", "--sweep", "smoke", "--workers", 2,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20)))
+            self.assertIn(result.returncode, (0, 1, 127), (mib, result.stderr[-300:]))  # 127: no room for the libraries
+            self.assertNotIn("terminate", result.stderr, mib)
+
+    def test_a_commit_that_readers_would_refuse_is_refused(self):
+        for commit in ("x", "-dirty", "ABCDEF0123", "0123456", "a" * 65, "\x1b[31m"):
+            for program, arguments in QUICK.items():
+                path = self.folder / "x.jsonl"
+                result = run(program, *arguments, "--json", path, env={"M40LLM_COMMIT": commit})
+                if commit == "0123456":
+                    self.assert_ok(result)
+                    path.unlink()
+                    continue
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn("M40LLM_COMMIT", result.stderr.splitlines()[-1])
+                self.assertFalse(path.exists())
+
+    def test_the_variables_of_google_benchmark_leave_nothing_out(self):
+        for name, value in (("LIST_TESTS", "1"), ("FILTER", "zzz"), ("REPETITIONS", "-5"), ("REPORT_AGGREGATES_ONLY", "1"),
+                            ("DISPLAY_AGGREGATES_ONLY", "1")):
+            path = self.folder / f"{name}.jsonl"
+            self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], "--json", path, env={f"BENCHMARK_{name}": value}))
+            self.assertGreater(len(self.read_run(path)[0]), 0, name)
+
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "wb") as full:
             for program, arguments in QUICK.items():
@@ -258,6 +327,31 @@ class CommandLine(CliTest):
 
 class RecordsFile(CliTest):
     """Whatever happens, nobody's records are lost and nothing else of the user's is touched."""
+
+    def test_a_last_record_that_lost_its_newline_alone_is_kept(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        before = path.read_bytes()
+        for last in (before, before.splitlines(keepends=True)[0]):  # an end; a header
+            path.write_bytes(last[:-1])
+            result = self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+            self.assertTrue(path.read_bytes().startswith(last), result.stderr)
+            self.assertIn("newline", result.stderr)
+
+    def test_records_with_other_ends_of_lines_are_not_taken_for_a_torn_line(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path))
+        lines = path.read_bytes().replace(b"\n", b"\r")
+        for content in (lines, lines[:-20]):
+            path.write_bytes(content)
+            self.assert_error(run("m40llm-occupancy", *QUICK["m40llm-occupancy"], "--json", path), 1, path, "carriage returns")
+            self.assertEqual(path.read_bytes(), content)
+
+    def test_a_byte_order_mark_is_refused(self):
+        path = self.folder / "x.jsonl"
+        self.assert_ok(run("m40llm-parity", *QUICK["m40llm-parity"], "--json", path))
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        self.assert_error(run("m40llm-parity", *QUICK["m40llm-parity"], "--against", path), 1, path, "line 1", "byte order mark")
 
     def test_a_program_with_nothing_to_do_touches_nothing(self):
         nothing = {"m40llm-parity": SIMT + ["--op", "nosuch"], "m40llm-bench": SIMT + ["--benchmark_filter=zzz"],
@@ -382,6 +476,20 @@ class Parity(CliTest):
         for flag in ("--op", "--filter"):
             for regex in ("[", "(", "*a"):
                 self.assert_error(run("m40llm-parity", flag, regex), 2, flag, f"'{regex}'", "regular expression")
+
+    def test_regular_expressions_that_would_take_all_stack_or_time(self):
+        flags = (("m40llm-parity", "--op"), ("m40llm-parity", "--filter"), ("m40llm-occupancy", "--filter"))
+        for regex in ("(" * 60000 + ")" * 60000, "a" * 120000, "(a|" * 20000 + "b" + ")" * 20000):
+            for program, flag in (*flags, ("m40llm-bench", "--benchmark_filter")):
+                self.assert_error(run(program, f"{flag}={regex}"), 2, flag, f"{len(regex)} bytes", "at most 2000")
+        for program, flag in flags:
+            result = run(program, flag, "(" * 1000 + ")" * 1000)
+            self.assertIn(result.returncode, (0, 1))
+            self.assert_error(run(program, flag, "(.*)*(.*)*(.*)*x{1,99}q"), 1, "match")
+
+    def test_a_case_and_what_chooses_others(self):
+        for flag, value in (("--op", "argmax"), ("--filter", "gemv"), ("--sweep", "smoke")):
+            self.assert_error(run("m40llm-parity", "--case", self.LINE, flag, value, *SIMT), 2, "--case", flag)
 
     def test_each_part_of_a_case_may_be_wrong(self):
         for line, parts in {

@@ -177,6 +177,19 @@ class NotFinite(DecodeTest):
         self.assertEqual(len(record["logits_hash"]), 2)  # all of them finite
         self.assert_ok(self.decode(self.folder / "model.gguf", "--prompt", "Zd", "--tokens", "1"))
 
+    def test_an_oracle_that_nothing_is_compared_with_is_an_error(self):
+        path = self.model(lambda model: None)
+        oracle = self.folder / "oracle.json"
+        step = {"ids": [5, 6], "logits": [0.0, 0.0], "log_sum_exp": 3.0}
+        prompt = {"text": "Z", "prompt_tokens": [self.id_of("Z")], "tokens": [5], "steps": [step] * 2}
+        records = self.folder / "x.jsonl"
+        oracle.write_text(json.dumps({"prompts": [prompt]}))
+        result = self.decode(path, "--oracle", oracle, "--prompt", "c", "--json", records)
+        self.assert_error(result, 1, "--oracle", oracle, "nothing would be compared")
+        oracle.write_text(json.dumps({"prompts": [prompt, prompt]}))
+        self.assert_error(self.decode(path, "--oracle", oracle, "--json", records), 1, oracle, "prompts[1].text", "earlier prompt")
+        self.assertFalse(records.exists())
+
     def test_an_oracle_does_not_make_it_pass(self):
         path = self.model(lambda model: model.set.update({("output.weight", 0): [math.nan]}))
         oracle = self.folder / "oracle.json"
