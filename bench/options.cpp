@@ -124,6 +124,12 @@ Number to_number(const std::string& flag, const std::string& text, const char* e
   return number;
 }
 
+/// All that was written to stdout so far has gone where it leads.
+bool stdout_is_whole() {
+  std::cout.flush();
+  return std::cout && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+}
+
 }  // namespace
 
 void add_device_flags(CLI::App& app, DeviceOptions& options) {
@@ -236,8 +242,7 @@ int run_program(const char* program, int argc, char** argv,
   };
   try {
     const int code = body(command);
-    std::cout.flush();
-    if (!std::cout || std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    if (!stdout_is_whole()) {
       return fail("the output could not be written whole: is the disk full?", 1);
     }
     return code;
@@ -272,12 +277,12 @@ int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
                    const std::string& skipped_why, int exit_code, const Json& against) {
   if (interrupted()) exit_code = kInterrupted;
   if (!writer_) return exit_code;
+  if (exit_code == 0 && !stdout_is_whole()) exit_code = 1;  // as run_program() will say
   const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   writer_->append(end(
       {writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s, against},
       device_));
   writer_->sync();
-  std::cout.flush();
   std::cerr << "records: " << printable(writer_->path().string()) << "\n";
   return exit_code;
 }

@@ -129,6 +129,10 @@ void OracleComparison::add(const OracleStep& step, std::span<const float> logits
   // Beyond the oracle's largest too: what is not finite there would be chosen, or hide what is.
   if (!std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }))
     of_step = std::numeric_limits<double>::infinity();
+  const double largest = logits.empty() ? 0 : *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  of_step = std::max(of_step, std::abs(largest + std::log(sum) - step.log_sum_exp));
   if (steps++ == 0) first_difference = of_step;
   largest_difference = std::max(largest_difference, of_step);
   if (static_cast<double>(step.logits[0]) - static_cast<double>(step.logits[1]) <= 2 * limit) return;

@@ -25,7 +25,7 @@ struct OraclePrompt {
 std::vector<OraclePrompt> read_oracle(const std::filesystem::path& path);
 
 /// The largest |difference of logits| that an engine with K and V in binary16 may show on the oracle's top
-/// 64, fixed beforehand: honest float32 engines show 0.006 to 0.013 on SmolLM2, since a K that lies between two
+/// 64, and of the log-sum-exp of all, fixed beforehand: honest float32 engines show 0.006 to 0.013 on SmolLM2, since a K that lies between two
 /// binary16 goes to one here and to the other there, and what follows from it in all later layers differs. A wrong
 /// rope pairing shows 26, one dropped position 15, a reciprocal root by bit tricks 0.15.
 inline constexpr double kOracleLimit = 0.025;
