@@ -90,6 +90,10 @@ AttentionExpected attention_expected(std::span<const float> q, std::span<const d
   // m.
   Column delta(n);
   for (Eigen::Index j = 0; j < n; ++j) {
+    if (head.scores(j) == -kInfinity) {  // exp of it is 0, without an error
+      delta(j) = 0;
+      continue;
+    }
     const double dot_norm = keys.row(j).transpose().cwiseProduct(query).norm() * scale;
     delta(j) = u * (std::sqrt(static_cast<double>(head_dim)) * dot_norm + std::fabs(head.scores(j)) +
                     std::fabs(head.scores(j) - maximum) + 3);

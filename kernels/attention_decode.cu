@@ -16,6 +16,11 @@ constexpr int kMaxHeadDim = 128;
 
 __device__ __forceinline__ float minus_infinity() { return bits_to_float(0xff800000u); }
 
+/// exp(score - best); of a score of -infinity 0, also while that is the best so far.
+__device__ __forceinline__ float exp_below(float best, float score) {
+  return score == minus_infinity() ? 0.f : exp_f32(score - best);
+}
+
 template <bool kReadonly>
 __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
   SHARED(float[kMaxHeadDim], q);
@@ -65,12 +70,12 @@ __device__ __forceinline__ void attention_tile(const AttentionDecodeParams& p) {
     __syncthreads();
     float new_best = best;
     for (int w = 0; w < kTile / 32; ++w) new_best = larger(new_best, warp_best[w]);
-    const float mine = thread < n ? exp_f32(score - new_best) : 0.f;
+    const float mine = thread < n ? exp_below(new_best, score) : 0.f;
     probability[thread] = mine;
     const float warp_sum_of_mine = warp_sum(mine);
     if (thread % 32 == 0) warp_total[thread / 32] = warp_sum_of_mine;
     __syncthreads();
-    const float keep = exp_f32(best - new_best);  // 0 for the first tile
+    const float keep = exp_below(new_best, best);  // 0 for the first tile
     best = new_best;
     total = fmaf(total, keep, (warp_total[0] + warp_total[1]) + (warp_total[2] + warp_total[3]));
     out *= keep;
@@ -128,8 +133,8 @@ extern "C" __global__ void attention_decode_warps(AttentionDecodeParams p) {
     }
     const float score = warp_sum(sum) * p.scale;
     const float new_best = larger(best, score);
-    const float keep = exp_f32(best - new_best);
-    const float probability = exp_f32(score - new_best);
+    const float keep = exp_below(new_best, best);
+    const float probability = exp_below(new_best, score);
     best = new_best;
     total = fmaf(total, keep, probability);
     for (int i = 0; i < kDimsPerLane; ++i) {

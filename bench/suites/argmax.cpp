@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "bench/op_suite.hpp"
@@ -44,13 +45,15 @@ class Argmax final : public OpSuite<ArgmaxParams> {
                  .bench = {{49152}, {128256}}}) {}
 
   /// Finite: "ties": few different values; "first", "last": where the largest stands; "zeros": of both signs,
-  /// which are equal; "extreme": the largest and the smallest numbers of both signs, which are finite still.
+  /// which are equal; "extreme": the largest and the smallest numbers of both signs, which are finite still;
+  /// "lowest": all of them far below any start that one would think of; "denormal": all of them, which are not 0.
   /// Not finite: "nan": half of them NaN; "infinite": NaN and minus infinity alone; "mixed": one in four of one
   /// kind or another; "all_nan", "all_minus_inf"; and one value alone, of four kinds, where a lane's, a
   /// warp's or the whole reach ends.
   std::vector<std::string> inputs() const override {
-    std::vector<std::string> classes{"random", "ties",     "negative", "first", "last",    "zeros",
-                                     "nan",    "infinite", "all_nan",  "mixed", "extreme", "all_minus_inf"};
+    std::vector<std::string> classes{"random",  "ties",          "negative", "first",   "last",
+                                     "zeros",   "nan",           "infinite", "all_nan", "mixed",
+                                     "extreme", "all_minus_inf", "lowest",   "denormal"};
     for (const Planted& planted : kPlanted) {
       for (const Place& place : kPlaces) classes.push_back(name_of(planted, place));
     }
@@ -75,6 +78,8 @@ class Argmax final : public OpSuite<ArgmaxParams> {
     std::vector<float> x = generate(static_cast<std::size_t>(params.n), [&]() -> float {
       if (c.inputs == "ties") return static_cast<float>(random.below(3));
       if (c.inputs == "negative") return -1 - random.uniform();
+      if (c.inputs == "lowest") return -std::fabs(random.over_binades(120, 128));
+      if (c.inputs == "denormal") return random.over_binades(-149, -126);
       if (c.inputs == "zeros") return static_cast<float>(random.sign()) * 0.0f;
       if (c.inputs == "nan") return random.below(2) == 0 ? kNan : random.normal();
       if (c.inputs == "infinite") return random.below(4) == 0 ? -kInfinity : kNan;

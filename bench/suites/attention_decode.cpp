@@ -53,9 +53,15 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   ///         column
   /// h       a key of the first KV head with a score of +infinity  NaN hidden by the maximum, or carried to other
   ///         or NaN: its heads are NaN                             heads
+  /// i       keys and values that are denormal halves, and a scale denormals flushed, a scale made from head_dim
+  ///         that is none of head_dim's
+  /// j       scores of -infinity in the first half of the context  -infinity less -infinity
+  ///         for the first KV head
   /// far     c for the last KV head alone, beyond a hole           head * stride and position * stride in 32 bits
   ///         (op_suite.hpp)
-  std::vector<std::string> inputs() const override { return {"a", "b", "c", "d", "e", "f", "g", "h", kFar}; }
+  std::vector<std::string> inputs() const override {
+    return {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", kFar};
+  }
 
  protected:
   AttentionDecodeParams without_pointers(const Shape& shape) const override {
@@ -79,7 +85,7 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     }
   }
   bool tells_more_at(const Shape& shape, std::string_view inputs) const override {
-    return at(shape, "context") < 1000 || (inputs != "f" && inputs != "g" && inputs != "h");
+    return at(shape, "context") < 1000 || (inputs != "f" && inputs != "g" && inputs != "h" && inputs != "j");
   }
   /// The length stands in device memory, not in the parameters: the cache read and the work on it are added
   /// here.
@@ -118,6 +124,7 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
 
   void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
     const int context = at(c.shape, "context");
+    if (c.inputs == "i") params.scale *= 1.75f;
     params.position = holder.input(std::vector<int>{context - 1});
     if (c.inputs == kFar) {
       fill_last_kv_head(params, c, chain, holder);
@@ -145,6 +152,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
                                          {8, 1, 128, 129, 0},
                                          {6, 2, 128, 300, 1},
                                          {1, 1, 8, 67, 0},
+                                         {2, 1, 40, 131, 0},
+                                         {3, 3, 24, 200, 1},
                                          {1, 1, 128, 4096, 1}});
     sizes.limits = {{{1, 1, 8, 8201, 0}, {"a", "b", "c"}},
                     {{2, 1, 8, 65601, 1}, {"a"}},
@@ -258,6 +267,20 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
       for (std::size_t head = 0; plus && head < static_cast<std::size_t>(p.n_heads / p.n_kv_heads); ++head)
         problem.q[head * head_dim] = std::fabs(problem.q[head * head_dim]) + 1;
       problem.k[place] = to_half(plus ? std::numeric_limits<double>::infinity() : std::nan(""));
+    }
+    if (c.inputs == "i") {
+      // Scores as of normal inputs.
+      for (float& value : problem.q) value *= 0x1p16f;
+      for (half& value : problem.k) value = to_half(random.over_binades(-24, -15));
+      for (half& value : problem.v) value = to_half(random.over_binades(-24, -15));
+    }
+    if (c.inputs == "j") {
+      // Half of the context at most, so that a number stays.
+      const std::size_t row = static_cast<std::size_t>(p.n_kv_heads) * head_dim;
+      for (std::size_t head = 0; head < static_cast<std::size_t>(p.n_heads / p.n_kv_heads); ++head)
+        problem.q[head * head_dim] = std::fabs(problem.q[head * head_dim]) + 1;
+      for (std::size_t position = 0; position < static_cast<std::size_t>(context) / 2; ++position)
+        problem.k[position * row] = to_half(-std::numeric_limits<double>::infinity());
     }
     if (c.inputs == "e") {
       for (std::size_t i = 0; i < problem.q.size(); i += 17) problem.q[i] *= 30;

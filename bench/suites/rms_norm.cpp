@@ -37,9 +37,11 @@ class RmsNorm final : public OpSuite<RmsNormParams> {
   /// zero      rows of zeros                                 a division by 0 without eps
   /// special   one element infinite or NaN in two of three   a maximum that hides NaN, clamped squares, a row that
   ///           rows                                          spoils its neighbours
+  /// denormal  denormal x, with an eps so small that y is    denormals flushed, (x * weight) first, an eps of the
+  ///           normal                                        kernel's own
   /// far       beyond a hole (op_suite.hpp)                  rows cut to 16 or 20 bits, row * width in 32 bits
   std::vector<std::string> inputs() const override {
-    return {"random", "decades", "eps", "huge", "zero", "special", kFar};
+    return {"random", "decades", "eps", "huge", "zero", "special", "denormal", kFar};
   }
 
  protected:
@@ -63,9 +65,11 @@ class RmsNorm final : public OpSuite<RmsNormParams> {
     const auto width = static_cast<std::size_t>(params.width);
     const std::size_t rows_left_out = hole(c, static_cast<std::size_t>(params.n_rows), 3);
     const std::size_t n_rows = static_cast<std::size_t>(params.n_rows) - rows_left_out;
+    if (c.inputs == "denormal") params.eps = 1e-30f;
     Random random(c.seed, 1);
     std::vector<float> x = generate(n_rows * width, [&]() -> float {
       if (c.inputs == "decades") return random.over_binades(-40, 40);
+      if (c.inputs == "denormal") return random.over_binades(-149, -126);
       if (c.inputs == "eps") return 3.2e-3f * random.normal();  // mean square 1.02e-5
       // Its square times the width must stay finite: |x| < 1.8e19 / sqrt(width) for every width up to 16384.
       if (c.inputs == "huge") return 4e16f * random.normal();

@@ -37,9 +37,12 @@ class Rope final : public OpSuite<RopeParams> {
   /// large     up to 2^126                                    products of two elements on the way
   /// special   infinities, NaN, zeros, among what is not      skipping of what is 0, writes to what is not rotated
   ///           rotated too
+  /// denormal  denormal                                       denormals flushed
   /// far       a table with a hole before its last row        the position cut to 16 or 20 bits, position * pairs in
   ///           (op_suite.hpp)                                 32 bits
-  std::vector<std::string> inputs() const override { return {"random", "decades", "large", "special", kFar}; }
+  std::vector<std::string> inputs() const override {
+    return {"random", "decades", "large", "special", "denormal", kFar};
+  }
 
  protected:
   RopeParams without_pointers(const Shape& shape) const override {
@@ -72,6 +75,7 @@ class Rope final : public OpSuite<RopeParams> {
     const std::vector<float> x = generate(n, [&]() -> float {
       if (c.inputs == "large") return random.over_binades(100, 126);
       if (c.inputs == "special") return special_float(random) * 0.25f;
+      if (c.inputs == "denormal") return random.over_binades(-149, -126);
       return c.inputs == "decades" ? random.over_binades(-60, 60) : random.normal();
     });
 
@@ -79,10 +83,12 @@ class Rope final : public OpSuite<RopeParams> {
         Eigen::Map<const reference::Matrix<float>>(x.data(), params.n_heads, params.head_dim).cast<double>();
     reference::Matrix<double> bound =
         reference::Matrix<double>::Zero(y.rows(), y.cols());  // 0: what is not rotated stays
+    // The two products' and the sum's roundings, where these are absolute.
+    const double underflow = c.inputs == "denormal" ? 3 * 0x1p-150 : 0;
     for (int i = 0; i < params.n_rotated / 2; ++i) {
       const auto [first, second] = reference::rope_pair(pairs_, i, params.n_rotated);
       for (Eigen::Index head = 0; head < y.rows(); ++head) {
-        bound(head, first) = bound(head, second) = rope_bound(y(head, first), y(head, second));
+        bound(head, first) = bound(head, second) = rope_bound(y(head, first), y(head, second)) + underflow;
       }
     }
     reference::rope<double>(pairs_, y, position, params.n_rotated, kBase);

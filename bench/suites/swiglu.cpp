@@ -1,4 +1,5 @@
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "bench/op_suite.hpp"
@@ -27,10 +28,12 @@ class Swiglu final : public OpSuite<SwigluParams> {
   ///              underflows, zeros of both signs, denormals
   /// large        up near the largest float, gates below -1.3:        (gate * up) first, which overflows
   ///              the output is finite
+  /// denormal     up denormal, gates so large that the output is      denormals flushed
+  ///              normal
   /// special      gate or up infinite or NaN                          clamped gates, skipping of up = 0
   /// far          beyond a hole (op_suite.hpp)                        n cut to 20 bits, bytes counted in 32 bits
   std::vector<std::string> inputs() const override {
-    return {"random", "range", "saturating", "large", "special", kFar};
+    return {"random", "range", "saturating", "large", "special", "denormal", kFar};
   }
 
  protected:
@@ -58,11 +61,13 @@ class Swiglu final : public OpSuite<SwigluParams> {
     const std::vector<float> gate = generate(n, [&]() -> float {
       if (c.inputs == "saturating") return kSpecial[i++ % kSpecial.size()];
       if (c.inputs == "range") return 256 * (random.uniform() - 0.5f);
+      if (c.inputs == "denormal") return std::fabs(random.over_binades(60, 127));
       if (c.inputs == "large") return -1.3f - 20 * random.uniform();
       return c.inputs == "special" ? special_float(random) : random.normal();
     });
     const std::vector<float> up = generate(n, [&]() -> float {
       if (c.inputs == "large") return random.over_binades(126, 128);
+      if (c.inputs == "denormal") return random.over_binades(-149, -126);
       if (c.inputs == "special") return special_float(random);
       return c.inputs == "random" || c.inputs == kFar ? random.normal() : 0.25f * random.normal();
     });

@@ -81,12 +81,19 @@ std::string compare(const char* what, const Words& got, const Words& want) {
 }
 
 std::string exp_is_as_promised(Device& device) {
-  const Words got = run(device, {"language_exp", language_exp, kWide, 0, kStride, kStrided}, {}, kStrided);
-  for (std::uint32_t i = 0; i < kStrided; ++i) {
-    const double error = exp_error(as_float(i * kStride), as_float(got[i]));
-    if (!(error <= kExpUlps)) {
-      return "exp_f32(" + hex(i * kStride) + ") is " + hex(got[i]) + ", " + std::to_string(error) +
-             " ulp off";
+  // Spread over all floats; then each one around where results overflow, become denormal and vanish.
+  struct Range {
+    std::uint32_t first, stride, n;
+  };
+  for (const Range& range : {Range{0, kStride, kStrided}, Range{as_bits(88.5f), 1, 1 << 16},
+                             Range{as_bits(-87.25f), 1, 1 << 14}, Range{as_bits(-103.75f), 1, 1 << 16}}) {
+    const Words got =
+        run(device, {"language_exp", language_exp, kWide, range.first, range.stride, range.n}, {}, range.n);
+    for (std::uint32_t i = 0; i < range.n; ++i) {
+      const std::uint32_t x = range.first + i * range.stride;
+      const double error = exp_error(as_float(x), as_float(got[i]));
+      if (!(error <= kExpUlps))
+        return "exp_f32(" + hex(x) + ") is " + hex(got[i]) + ", " + std::to_string(error) + " ulp off";
     }
   }
   return {};
@@ -251,12 +258,18 @@ std::string atomics_lose_nothing(Device& device) {
 
 std::string grids_meet(Device& device) {
   constexpr std::uint32_t blocks = 8, phases = 50;
-  const Words got =
-      run(device, {"language_grid_barrier", language_grid_barrier, {{blocks}, 64, 0, true}, 0, 1, phases}, {},
-          blocks);
   Words want;
   for (std::uint32_t b = 0; b < blocks; ++b) want.push_back(phases + b);
-  return compare("grid_barrier", got, want);
+  for (const Grid grid : {Grid{blocks}, Grid{blocks / 4, 4}}) {
+    const Words got =
+        run(device, {"language_grid_barrier", language_grid_barrier, {grid, 64, 0, true}, 0, 1, phases}, {},
+            blocks);
+    const std::string wrong = compare(
+        ("grid_barrier of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " blocks").c_str(),
+        got, want);
+    if (!wrong.empty()) return wrong;
+  }
+  return {};
 }
 
 std::uint64_t hash_of_all(Device& device, const Run& kernel, std::size_t bytes_each) {

@@ -90,15 +90,17 @@ extern "C" __global__ void language_atomics(LanguageParams p) {
 // Resident. In each of n phases every block stores a word and reads all others'. out (blocks) ends as their
 // sum, checked in every phase: a wrong one leaves 0xffffffff. words: the barrier's two.
 extern "C" __global__ void language_grid_barrier(LanguageParams p) {
+  const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
+  const unsigned blocks = gridDim.x * gridDim.y;
   bool right = true;
   for (unsigned phase = 1; phase <= p.n; ++phase) {
-    if (threadIdx.x == 0) store_relaxed(p.out + blockIdx.x, phase + blockIdx.x);
+    if (threadIdx.x == 0) store_relaxed(p.out + block, phase + block);
     grid_barrier(p.words);
     unsigned sum = 0;
-    for (unsigned b = 0; b < gridDim.x; ++b) sum += load_relaxed(p.out + b);
-    right = right && sum == gridDim.x * phase + gridDim.x * (gridDim.x - 1) / 2;
+    for (unsigned b = 0; b < blocks; ++b) sum += load_relaxed(p.out + b);
+    right = right && sum == blocks * phase + blocks * (blocks - 1) / 2;
     grid_barrier(p.words);
   }
   const unsigned wrong = ballot(kFullWarp, !right);
-  if (threadIdx.x == 0 && wrong != 0) store_relaxed(p.out + blockIdx.x, 0xffffffffu);
+  if (threadIdx.x == 0 && wrong != 0) store_relaxed(p.out + block, 0xffffffffu);
 }

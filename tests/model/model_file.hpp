@@ -103,7 +103,7 @@ class ModelFile {
                 {"llama.attention.value_length", s.head_dim},
                 {"llama.rope.dimension_count", s.n_rotated},
                 {"llama.rope.freq_base", 500.f},
-                {"llama.attention.layer_norm_rms_epsilon", 1e-5f}};
+                {"llama.attention.layer_norm_rms_epsilon", 3e-3f}};
     std::size_t next = 0;
     const auto matrix = [&](const std::string& name, std::uint32_t rows, std::uint32_t cols) {
       tensors[name + ".weight"] = {{cols, rows}, s.types[next++ % s.types.size()], 0, std::sqrt(3.0 / cols)};
