@@ -14,9 +14,9 @@ namespace {
 LaunchConfig config(const EmbeddingParams& p) { return elementwise(p.table.cols); }
 int exact(const EmbeddingParams&, int) { return 0; }
 int one_rounding(const EmbeddingParams&, int) { return 1; }
-template <int kBitsPerWeight>
+template <int kBitsPer32Weights>
 Work work(const EmbeddingParams& p) {
-  return {p.table.cols * (kBitsPerWeight / 8.0 + sizeof(float)), 0.0};
+  return {p.table.cols * (kBitsPer32Weights / 32.0 / 8.0 + sizeof(float)), 0.0};
 }
 
 constexpr Variant<EmbeddingParams> kF32[] = {{"element", {"embedding_f32", embedding_f32}, config, exact}};
@@ -28,9 +28,9 @@ constexpr Variant<EmbeddingParams> kQ4_1[] = {
 
 }  // namespace
 
-const Op<EmbeddingParams> kEmbeddingF32{"embedding_f32", "embedding", kF32, work<32>};
-const Op<EmbeddingParams> kEmbeddingF16{"embedding_f16", "embedding", kF16, work<16>};
-const Op<EmbeddingParams> kEmbeddingQ8_0{"embedding_q8_0", "embedding", kQ8_0, work<8>};
-const Op<EmbeddingParams> kEmbeddingQ4_1{"embedding_q4_1", "embedding", kQ4_1, work<5>};
+const Op<EmbeddingParams> kEmbeddingF32{"embedding_f32", "embedding", kF32, work<32 * 32>};
+const Op<EmbeddingParams> kEmbeddingF16{"embedding_f16", "embedding", kF16, work<32 * 16>};
+const Op<EmbeddingParams> kEmbeddingQ8_0{"embedding_q8_0", "embedding", kQ8_0, work<34 * 8>};
+const Op<EmbeddingParams> kEmbeddingQ4_1{"embedding_q4_1", "embedding", kQ4_1, work<20 * 8>};
 
 }  // namespace m40llm
