@@ -37,30 +37,26 @@ void note_overridden_types(const gguf::File& file, const Tokenizer& tokenizer) {
 
 /// Throws Error unless the oracle is one of this prompt and this vocabulary: what it was made from must be what is
 /// compared.
-void check_tokens(const OraclePrompt& oracle, const std::vector<int>& prompt, int n_vocab) {
+void check_tokens(const std::string& name, const OraclePrompt& oracle, const std::vector<int>& prompt,
+                  int n_vocab) {
   const auto [ours, theirs] = std::ranges::mismatch(prompt, oracle.prompt_tokens);
   if (ours != prompt.end() || theirs != oracle.prompt_tokens.end()) {
     const auto token = [](const std::vector<int>& tokens, auto at) {
       return at == tokens.end() ? "ends" : "has token " + std::to_string(*at);
     };
-    throw Error("at place " + std::to_string(ours - prompt.begin()) + " the oracle's prompt " +
+    throw Error(name + ": at place " + std::to_string(ours - prompt.begin()) + " the oracle's prompt " +
                 token(oracle.prompt_tokens, theirs) + " where this model's tokenizer " + token(prompt, ours) +
                 "; expected an oracle of the same model");
   }
-  for (const OracleStep& step : oracle.steps) {
-    for (const int id : step.ids) {
-      if (id >= n_vocab) {
-        throw Error("the oracle has a logit of token " + std::to_string(id) +
-                    "; this model's vocabulary has 0 to " + std::to_string(n_vocab - 1));
-      }
-    }
-  }
-  for (const int id : oracle.tokens) {
-    if (id >= n_vocab) {
-      throw Error("the oracle continues with token " + std::to_string(id) +
+  const auto check = [&](const std::vector<int>& ids) {
+    const auto outside = std::ranges::find_if(ids, [&](int id) { return id >= n_vocab; });
+    if (outside != ids.end()) {
+      throw Error(name + ": the oracle has token " + std::to_string(*outside) +
                   "; this model's vocabulary has 0 to " + std::to_string(n_vocab - 1));
     }
-  }
+  };
+  check(oracle.tokens);
+  for (const OracleStep& step : oracle.steps) check(step.ids);
 }
 
 }  // namespace
@@ -82,12 +78,10 @@ Decoder::Decoder(Device& device, const DecodeOptions& options)
 
 std::vector<int> Decoder::encode(const Prompt& prompt, const OraclePrompt* oracle) const {
   std::vector<int> tokens = tokens_of(tokenizer_, prompt, options_.special);
+  if (oracle != nullptr) check_tokens(prompt.name, *oracle, tokens, model_.hparams().n_vocab);
   try {
     check_room(tokens, options_.n_tokens, model_.n_positions());
-    if (oracle != nullptr) {
-      check_tokens(*oracle, tokens, model_.hparams().n_vocab);
-      check_room(tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
-    }
+    if (oracle != nullptr) check_room(tokens, static_cast<int>(oracle->tokens.size()), model_.n_positions());
   } catch (const Error& error) {
     throw Error(prompt.name + ": " + error.what() + of_the_context());
   }

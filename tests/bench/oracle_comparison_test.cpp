@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "bench/oracle.hpp"
@@ -14,7 +15,10 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Of four logits the oracle kept those of 1 and 2; the choice between them is `margin` wide.
-OracleStep step(float margin = 5) { return {{1, 2}, {margin, 0}, 3}; }
+/// The oracle's own logits were -9, margin, 0, -9.
+OracleStep step(float margin = 5) {
+  return {{1, 2}, {margin, 0}, std::log(2 * std::exp(-9.0) + std::exp(static_cast<double>(margin)) + 1)};
+}
 
 OracleComparison compared(const std::vector<float>& logits, float margin = 5) {
   OracleComparison comparison;
@@ -34,6 +38,10 @@ TEST(OracleComparison, PassesWithinTheLimit) {
 TEST(OracleComparison, TheFirstStepHasALimitOfItsOwn) {
   EXPECT_TRUE(compared({-9, 5.0004f, 0, -9}).passed(kLimit));
   EXPECT_FALSE(compared({-9, 5 + kLater, 0, -9}).passed(kLimit));
+}
+
+TEST(OracleComparison, LogitsBeyondTheOraclesLargestCountInTheirSum) {
+  EXPECT_FALSE(compared({-9, 5, 0, 4.9f}).passed(kLimit));
 }
 
 TEST(OracleComparison, OfNoStepsNothingPassed) { EXPECT_FALSE(OracleComparison().passed(kLimit)); }

@@ -890,8 +890,14 @@ class Decode(CliTest):
                        {"text": "c", "prompt_tokens": [1], "tokens": [], "steps": [{**step, "ids": [1]}]}):
             oracle.write_text(json.dumps({"prompts": [prompt]}))
             self.assert_error(self.decode(path, "--oracle", oracle), 1, oracle)
+        # Of another tokenizer; of another vocabulary.
+        for prompt, token, parts in (([1], 2, ("at place 0", "token 1", "token 66")), ([66, 1], 2, ("at place 1", "ends")),
+                                     ([66], 10**6, ("token 1000000", "vocabulary"))):
+            steps = [step] * (len(prompt) + 1)
+            oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": prompt, "tokens": [token], "steps": steps}]}))
+            self.assert_error(self.decode(path, "--oracle", oracle), 1, "'c'", *parts)
         # Its tokens do not fit the context.
-        oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": [1], "tokens": [2] * 4, "steps": [step] * 5}]}))
+        oracle.write_text(json.dumps({"prompts": [{"text": "c", "prompt_tokens": [66], "tokens": [2] * 4, "steps": [step] * 5}]}))
         self.assert_error(self.decode(path, "--oracle", oracle, "--context", "4", "--tokens", "2"), 1, "'c'", "context of 4")
 
     def test_longer_than_the_oracle(self):

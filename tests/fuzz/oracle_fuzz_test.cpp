@@ -12,7 +12,9 @@ TEST(OracleFuzz, EveryFileIsReadOrRefused) {
       {"position", 0}, {"ids", {7, 3, 1}}, {"logits", {2.5, 1, -4}}, {"log_sum_exp", 3.0}};
   const nlohmann::json prompt{
       {"text", "a"}, {"prompt_tokens", {1}}, {"tokens", {2}}, {"steps", {step, step}}};
-  const nlohmann::json whole{{"made_by", "x"}, {"prompts", {prompt, prompt}}};
+  nlohmann::json other = prompt;
+  other["text"] = "b";
+  const nlohmann::json whole{{"made_by", "x"}, {"prompts", {prompt, other}}};
   const std::vector<float> logits{1, -4, 0, 1, 0, 0, 0, 2.5};
   const fuzz::MemoryFile file;
   std::size_t taken = 0;
