@@ -282,10 +282,16 @@ Records read_records(const std::filesystem::path& path) {
     if (!its.end.is_null()) throw Error(where + ": run " + id + " has ended before this record");
     if (record["device_kind"] != its.header["device_kind"])
       throw Error(where + ": device_kind is not that of its run's header");
-    if (record["kind"] == "end")
-      its.end = std::move(record);
-    else
+    if (record["kind"] != "end") {
       its.records.push_back(std::move(record));
+      continue;
+    }
+    const std::size_t found = its.records.size() + 1;  // with the header
+    if (record["records"] != found) {
+      throw Error(where + ": run " + id + " wrote " + record["records"].dump() + " records, and " +
+                  std::to_string(found) + " are here: records were lost");
+    }
+    its.end = std::move(record);
   }
   if (result.runs.empty())
     throw Error("'" + path.string() + "' holds no records" + (result.dropped ? ": " + *result.dropped : ""));

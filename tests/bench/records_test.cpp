@@ -206,7 +206,9 @@ TEST_F(RecordsTest, WhatBelongsToNoRunIsRefused) {
   for (const auto& [text, why] :
        {std::pair{parity, "line 1: run 0000000000abcdef has no header"},
         std::pair{header + header, "line 2: run 0000000000abcdef begins a second time"},
-        std::pair{header + end + parity, "line 3: run 0000000000abcdef has ended"},
+        std::pair{header + parity + end + parity, "line 4: run 0000000000abcdef has ended"},
+        std::pair{header + end,
+                  "line 2: run 0000000000abcdef wrote 2 records, and 1 are here: records were lost"},
         std::pair{header + cpu.dump() + "\n", "line 2: device_kind is not that of its run's header"},
         std::pair{std::string(), "no records"}, std::pair{header.substr(0, 20), "no records"}}) {
     put(text);

@@ -15,9 +15,15 @@ TEST(RecordsFuzz, EveryFileIsReadOrRefused) {
   decode["device_kind"] = "cuda";
   Json none = example::occupancy();
   none["run"] = hex(2);
-  const std::vector<nlohmann::json> whole{
-      example::header(), example::header("none", hex(2)), example::parity(), none, decode, example::bench(),
-      example::end()};
+  Json end = example::end();
+  end["records"] = 4;
+  const std::vector<nlohmann::json> whole{example::header(),
+                                          example::header("none", hex(2)),
+                                          example::parity(),
+                                          none,
+                                          decode,
+                                          example::bench(),
+                                          end};
   const fuzz::MemoryFile file;
   std::size_t taken = 0;
   std::cerr.setstate(std::ios_base::failbit);  // notes on torn lines
