@@ -4,11 +4,8 @@
 /// more of them, M40LLM_FUZZ_SEED for others.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <random>
 
 #include "engine/error.hpp"
@@ -18,6 +15,7 @@
 #include "engine/tokenizer/utf8.hpp"
 #include "tests/fuzz/allocations.hpp"
 #include "tests/fuzz/gguf_layout.hpp"
+#include "tests/fuzz/memory_file.hpp"
 #include "tests/model/model_file.hpp"
 
 namespace m40llm::testing {
@@ -26,30 +24,6 @@ namespace {
 // What a file of n bytes may take: the densest entries (14 bytes of metadata, 8 of a token) grow the most.
 constexpr std::size_t kMemoryPerByte = 24;
 constexpr std::size_t kMemory = 1 << 20;
-
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
-}
-
-/// A file in memory that has a path.
-class MemoryFile {
- public:
-  MemoryFile() : fd_(::memfd_create("m40llm_fuzz", 0)), path("/proc/self/fd/" + std::to_string(fd_)) {}
-  ~MemoryFile() { ::close(fd_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-  void write(const std::string& content) const {
-    ASSERT_EQ(::ftruncate(fd_, 0), 0);
-    ASSERT_EQ(::pwrite(fd_, content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
-  }
-
- private:
-  int fd_;
-
- public:
-  const std::string path;
-};
 
 /// A whole model of one layer with a tokenizer.
 std::string whole_model(bool with_types) {
@@ -215,9 +189,9 @@ void expect_bounded(std::size_t held, std::size_t file_bytes, const std::string&
 }
 
 TEST(GgufFuzz, LoadsOrRefusesEveryFile) {
-  const std::uint64_t inputs = from_environment("M40LLM_FUZZ_INPUTS", 20000);
-  const std::uint64_t seed = from_environment("M40LLM_FUZZ_SEED", 1);
-  const MemoryFile file;
+  const std::uint64_t inputs = fuzz::from_environment("M40LLM_FUZZ_INPUTS", 20000);
+  const std::uint64_t seed = fuzz::from_environment("M40LLM_FUZZ_SEED", 1);
+  const fuzz::MemoryFile file;
   Reached reached;
   for (const bool with_types : {false, true}) {
     const std::string whole = whole_model(with_types);
@@ -270,7 +244,7 @@ TEST(GgufFuzz, TheDensestFilesTakeMemoryInProportion) {
   }
   dense[2] = {"tokens", tokenizer(tokens, {})};
   dense[3] = {"merges", tokenizer({"a"}, merges)};
-  const MemoryFile file;
+  const fuzz::MemoryFile file;
   for (const auto& [what, writer] : dense) {
     const std::string bytes = writer.bytes();
     file.write(bytes);

@@ -1,11 +1,8 @@
 #pragma once
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
@@ -15,34 +12,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.hpp"
+#include "tests/fuzz/memory_file.hpp"
 
 /// JSON that is almost what its reader wants. The same inputs every time; M40LLM_FUZZ_INPUTS asks for more of
 /// them, M40LLM_FUZZ_SEED for others.
 namespace m40llm::fuzz {
-
-inline std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
-/// A file in memory that has a path.
-class MemoryFile {
- public:
-  MemoryFile() : file_(::memfd_create("m40llm_fuzz", 0)), path("/proc/self/fd/" + std::to_string(file_)) {}
-  ~MemoryFile() { ::close(file_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-  void write(const std::string& content) const {
-    ASSERT_EQ(::ftruncate(file_, 0), 0);
-    ASSERT_EQ(::pwrite(file_, content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
-  }
-
- private:
-  int file_;
-
- public:
-  const std::string path;
-};
 
 class Mutator {
  public:
