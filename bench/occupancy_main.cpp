@@ -23,12 +23,12 @@ std::string text(const LaunchConfig& launch) {
 
 Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, const LaunchConfig& launch,
             const KernelResources& kernel, const Occupancy& o) {
-  const Image* image = find_image(kGm200.arch, variant.kernel);
+  const Image* image = find_image(kGm200.arch, kernel.name);
   return {
       {"kind", "occupancy"},
       {"op", suite.op()},
       {"variant", variant.name},
-      {"kernel", variant.kernel},
+      {"kernel", kernel.name},
       {"source", suite.source()},
       {"shape", named(shape)},
       {"arch", kGm200.arch},
@@ -81,6 +81,8 @@ int run(const std::vector<std::string>& command) {
     const Suite* suite;
     VariantInfo variant;
     Shape shape;
+    std::string kernel;
+    LaunchConfig launch;
     std::string name() const { return suite->op() + "/" + variant.name; }
   };
   std::vector<Row> rows;
@@ -88,11 +90,17 @@ int run(const std::vector<std::string>& command) {
     for (const VariantInfo& variant : suite->variants()) {
       std::set<std::string> seen;
       for (const Shape& shape : suite->shapes(Sweep::model)) {
-        const Row row{suite.get(), variant, shape};
+        Row row{suite.get(), variant, shape, {}, {}};
         if (!suite->applies(variant.name, shape) ||
-            !std::regex_search(row.name() + " " + to_string(shape), wanted))
+            !std::regex_search(row.name() + " " + to_string(shape), wanted) ||
+            !seen.insert(to_string(shape)).second)
           continue;
-        if (seen.insert(to_string(shape)).second) rows.push_back(row);
+        for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
+          if (launch.library_call) continue;  // whose kernels are not ours to look at
+          row.kernel = launch.kernel.name;
+          row.launch = launch.config;
+          rows.push_back(row);
+        }
       }
     }
   }
@@ -107,12 +115,12 @@ int run(const std::vector<std::string>& command) {
   std::size_t failed = 0;
   for (const Row& row : rows) {
     if (interrupted()) break;
-    const KernelResources* kernel = find_resources(kGm200.arch, row.variant.kernel);
+    const KernelResources* kernel = find_resources(kGm200.arch, row.kernel);
     if (kernel == nullptr) {
-      throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" +
-                  row.variant.kernel + "': build with " + kGm200.arch + " among the arches");
+      throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + row.kernel +
+                  "': build with " + kGm200.arch + " among the arches");
     }
-    const LaunchConfig launch = row.suite->config(row.variant.name, row.shape);
+    const LaunchConfig& launch = row.launch;
     const Occupancy o = occupancy(kGm200, *kernel, launch);
     log.append(record(*row.suite, row.variant, row.shape, launch, *kernel, o));
     std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", row.name().c_str(),

@@ -88,6 +88,28 @@ class TypedOutput : public Output {
   std::size_t first_;
 };
 
+/// Memory that a variant works in and that says nothing before or after: poisoned before each launch, with a
+/// guard behind it.
+class Scratch final : public Output {
+ public:
+  /// 0x7f7f...: 3.4e38 as a float, a NaN as a half, far out of range as an index.
+  static constexpr std::uint8_t kPoison = 0x7f;
+  Scratch(Device& device, std::size_t bytes) : bytes_(bytes), buffer_(device, bytes + kGuard, "scratch") {}
+  std::byte* data() const { return buffer_.data(); }
+
+  void reset(Stream& stream) const override { stream.fill(buffer_.data(), kPoison, buffer_.bytes()); }
+  void judge(Stream& stream, Verdict& verdict, OutputHash&) const override {
+    const std::vector<std::byte> guard = buffer_.download(stream, bytes_, kGuard);
+    const auto touched = std::ranges::find_if(guard, [](std::byte b) { return b != std::byte{kPoison}; });
+    if (touched != guard.end())
+      fail_guard(verdict, static_cast<std::size_t>(touched - guard.begin()), std::to_integer<int>(*touched));
+  }
+
+ private:
+  std::size_t bytes_;
+  Buffer<std::byte> buffer_;
+};
+
 /// Part of a buffer that is otherwise a hole.
 template <class T>
 struct Piece {
@@ -211,23 +233,29 @@ class Holder {
 template <class Params>
 class OpTrial final : public Trial {
  public:
-  OpTrial(const Variant<Params>& variant, const Params& params, const Work& work, Holder& holder)
-      : kernel_(variant.kernel),
-        config_(variant.config(params)),
-        params_(params),
-        work_(work),
-        held_(holder.take_held()),
-        outputs_(holder.take_outputs()) {
+  OpTrial(Device& device, const Variant<Params>& variant, const Params& params, const Work& work,
+          Holder& holder)
+      : work_(work), held_(holder.take_held()), outputs_(holder.take_outputs()) {
+    std::byte* memory = nullptr;
+    if (const std::size_t bytes = variant.scratch_bytes(params, device.n_sms()); bytes > 0) {
+      auto scratch = std::make_unique<Scratch>(device, bytes);
+      memory = scratch->data();
+      outputs_.push_back(std::move(scratch));
+    }
+    launches_ = variant.launches(params, device.n_sms(), memory);
     // A block makes at least one row, head or element: the last n of them are in the last n blocks.
-    const std::size_t blocks = config_.grid.x;
-    if (holder.judged() > 0 && holder.judged() < blocks)
-      config_.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
+    LaunchConfig& config = launches_.front().config;
+    const std::size_t blocks = config.grid.x;
+    if (launches_.size() == 1 && holder.judged() > 0 && holder.judged() < blocks)
+      config.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
   }
 
   void reset(Stream& stream) override {
     for (const auto& output : outputs_) output->reset(stream);
   }
-  void launch(Stream& stream) override { stream.launch(kernel_, config_, params_); }
+  void launch(Stream& stream) override {
+    for (const Launch& launch : launches_) stream.launch(launch);
+  }
   Verdict judge(Stream& stream) const override {
     Verdict verdict = nothing_judged();
     OutputHash hash;
@@ -238,9 +266,7 @@ class OpTrial final : public Trial {
   Work work() const override { return work_; }
 
  private:
-  Kernel<Params> kernel_;
-  LaunchConfig config_;
-  Params params_;
+  std::vector<Launch> launches_;
   Work work_;
   std::vector<std::shared_ptr<void>> held_;
   std::vector<std::unique_ptr<Output>> outputs_;
@@ -307,9 +333,9 @@ class OpSuite : public Suite {
     check(shape);
     return v.applies == nullptr || v.applies(without_pointers(shape));
   }
-  LaunchConfig config(std::string_view variant, const Shape& shape) const final {
+  std::vector<Launch> launches(std::string_view variant, const Shape& shape, int n_sms) const final {
     check(shape);
-    return op_->variant(variant).config(without_pointers(shape));
+    return op_->variant(variant).launches(without_pointers(shape), n_sms, nullptr);
   }
   int chain(std::string_view variant, const Shape& shape) const final {
     check(shape);
@@ -366,7 +392,7 @@ class OpSuite : public Suite {
     Holder holder(device);
     Params params = without_pointers(c.shape);
     fill(params, c, chain(c.variant, c.shape), holder);
-    return std::make_unique<OpTrial<Params>>(variant, params, work_of(params, c.shape), holder);
+    return std::make_unique<OpTrial<Params>>(device, variant, params, work_of(params, c.shape), holder);
   }
 
  protected:

@@ -105,19 +105,20 @@ void print_row(const std::string& name, const Row& row) {
 
 Json record(const Suite& suite, const Case& c, const Device& device) {
   const VariantInfo variant = variant_info(suite, c.variant);
-  return {{"kind", "parity"},
-          {"op", c.op},
-          {"variant", c.variant},
-          {"kernel", variant.kernel},
-          {"dtype", suite.dtype()},
-          {"shape", named(c.shape)},
-          {"inputs", c.inputs},
-          {"seed", c.seed},
-          {"line", c.line()},
-          {"source_hash", hex(source_hash(suite.source()))},
-          {"bit_exact", variant.bit_exact},
-          {"image", image_json(device, variant.kernel)},
-          {"launch", launch_json(suite.config(c.variant, c.shape))}};
+  Json record{{"kind", "parity"},
+              {"op", c.op},
+              {"variant", c.variant},
+              {"kernel", variant.kernel},
+              {"dtype", suite.dtype()},
+              {"shape", named(c.shape)},
+              {"inputs", c.inputs},
+              {"seed", c.seed},
+              {"line", c.line()},
+              {"source_hash", hex(source_hash(suite.source()))},
+              {"bit_exact", variant.bit_exact},
+              {"image", image_json(device, variant.kernel)}};
+  add_launches(record, variant.kernel, suite.launches(c.variant, c.shape, device.n_sms()));
+  return record;
 }
 
 void add_verdict(Json& record, const Verdict& verdict) {

@@ -119,6 +119,17 @@ Json launch_json(const LaunchConfig& launch) {
           {"resident", launch.resident}};
 }
 
+void add_launches(Json& record, std::string_view kernel, const std::vector<Launch>& launches) {
+  Json all = Json::array();
+  record["launch"] = nullptr;
+  for (const Launch& launch : launches) {
+    const Json config = launch.library_call ? Json(nullptr) : launch_json(launch.config);
+    if (launch.kernel.name == kernel) record["launch"] = config;
+    all.push_back({{"kernel", launch.kernel.name}, {"launch", config}});
+  }
+  if (launches.size() > 1) record["launches"] = std::move(all);
+}
+
 Json header(std::span<const std::string> command, const Device* device) {
   std::random_device random;
   std::vector<std::string> words(command.begin(), command.end());

@@ -33,6 +33,9 @@ Json image_json(const Device& device, std::string_view kernel);
 
 /// How a kernel was launched, as records keep it.
 Json launch_json(const LaunchConfig& launch);
+/// Adds to a record "launch", how `kernel` was launched (null: a library does that), and where a variant is more
+/// than one launch, "launches": all of them in order.
+void add_launches(Json& record, std::string_view kernel, const std::vector<Launch>& launches);
 
 /// The first record of a run, with a run id of its own. `command` is the command line, its first element the
 /// program. `device` is null for programs that need none.

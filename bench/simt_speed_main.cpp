@@ -11,7 +11,7 @@
 #include "engine/device/buffer.hpp"
 #include "engine/device/simt/simt_device.hpp"
 #include "engine/error.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/gemv.hpp"
 #include "kernels/simt/scheduler.hpp"
 
 /// m40llm-simt-speed: how fast the SIMT device runs a kernel beside a plain loop with the same arithmetic and
@@ -94,7 +94,7 @@ void simt_device(benchmark::State& state) {
   const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize}, x.data(), y.data()};
   const Variant<GemvParams>& variant = kGemvF16.variant("warp");
   for ([[maybe_unused]] auto _ : state) {
-    stream->launch(variant.kernel, variant.config(params), params);
+    for (const Launch& launch : variant.launches(params, device->n_sms(), nullptr)) stream->launch(launch);
     stream->synchronize();
   }
   count(state);

@@ -1,8 +1,7 @@
 #include "bench/suite.hpp"
 
+#include <algorithm>
 #include <charconv>
-
-#include "bench/suites/registry.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -25,6 +24,12 @@ Number read_number(std::string_view text, std::string_view what, std::string_vie
                      "' is not a number in range");
   }
   return number;
+}
+
+/// Made at its first use, so that it does not matter in which order a program's files begin.
+std::vector<void (*)(SuiteList&)>& registered() {
+  static std::vector<void (*)(SuiteList&)> adds;
+  return adds;
 }
 
 }  // namespace
@@ -80,19 +85,17 @@ Case Case::parse(std::string_view line) {
   return c;
 }
 
+RegisterSuites::RegisterSuites(void (*add)(SuiteList& suites)) { registered().push_back(add); }
+
 std::span<const std::unique_ptr<Suite>> suites() {
-  static const Suites all = [] {
-    Suites suites;
-    add_embedding(suites);
-    add_rms_norm(suites);
-    add_gemv(suites);
-    add_rope(suites);
-    add_cast(suites);
-    add_kv_append(suites);
-    add_attention_decode(suites);
-    add_residual_add(suites);
-    add_swiglu(suites);
-    add_argmax(suites);
+  static const SuiteList all = [] {
+    SuiteList suites;
+    for (const auto add : registered()) add(suites);
+    std::ranges::sort(suites, {}, [](const auto& suite) { return suite->op(); });
+    for (std::size_t i = 1; i < suites.size(); ++i) {
+      if (suites[i - 1]->op() == suites[i]->op())
+        throw std::logic_error("two suites of the op '" + suites[i]->op() + "' are registered");
+    }
     return suites;
   }();
   return all;

@@ -94,7 +94,9 @@ class Suite {
   /// Those of inputs() that the sweeps judge at a shape. Shapes beyond a limit get the few that see it.
   virtual std::vector<std::string> inputs_at(const Shape& shape) const = 0;
   virtual bool applies(std::string_view variant, const Shape& shape) const = 0;
-  virtual LaunchConfig config(std::string_view variant, const Shape& shape) const = 0;
+  /// What the variant launches on a GPU of n_sms SMs, in order, at least one; to be looked at: its parameters
+  /// have no pointers.
+  virtual std::vector<Launch> launches(std::string_view variant, const Shape& shape, int n_sms) const = 0;
   /// The longest chain of roundings that the variant declares for the shape.
   virtual int chain(std::string_view variant, const Shape& shape) const = 0;
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
@@ -107,7 +109,15 @@ class Suite {
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;
 };
 
-/// All suites, in the order of a forward pass.
+using SuiteList = std::vector<std::unique_ptr<Suite>>;
+
+/// Defined anywhere in a program, in its static memory, it adds suites to those of suites().
+class RegisterSuites {
+ public:
+  explicit RegisterSuites(void (*add)(SuiteList& suites));
+};
+
+/// All that are registered, by name.
 std::span<const std::unique_ptr<Suite>> suites();
 /// Throws UsageError listing the ops there are.
 const Suite& suite(std::string_view op);

@@ -3,8 +3,7 @@
 #include <limits>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/argmax.hpp"
 #include "reference/ops.hpp"
 
 namespace m40llm::bench {
@@ -107,8 +106,8 @@ class Argmax final : public OpSuite<ArgmaxParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<Argmax>()); });
 
-void add_argmax(Suites& suites) { suites.push_back(std::make_unique<Argmax>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

@@ -3,8 +3,7 @@
 #include <set>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/attention_decode.hpp"
 #include "reference/half.hpp"
 
 namespace m40llm::bench {
@@ -331,8 +330,10 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) {
+  suites.push_back(std::make_unique<AttentionDecode>());
+});
 
-void add_attention_decode(Suites& suites) { suites.push_back(std::make_unique<AttentionDecode>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

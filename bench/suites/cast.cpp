@@ -2,8 +2,7 @@
 #include <limits>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/cast.hpp"
 #include "reference/half.hpp"
 
 namespace m40llm::bench {
@@ -77,8 +76,8 @@ class Cast final : public OpSuite<CastParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<Cast>()); });
 
-void add_cast(Suites& suites) { suites.push_back(std::make_unique<Cast>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

@@ -1,7 +1,6 @@
+#include "engine/ops/embedding.hpp"
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
 #include "bench/weights.hpp"
-#include "engine/ops/ops.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -92,13 +91,13 @@ class Embedding final : public OpSuite<EmbeddingParams> {
   reference::Format format_;
 };
 
-}  // namespace
-
-void add_embedding(Suites& suites) {
+const RegisterSuites kRegister([](SuiteList& suites) {
   suites.push_back(std::make_unique<Embedding>(kEmbeddingF32, "f32", reference::Format::f32));
   suites.push_back(std::make_unique<Embedding>(kEmbeddingF16, "f16", reference::Format::f16));
   suites.push_back(std::make_unique<Embedding>(kEmbeddingQ8_0, "q8_0", reference::Format::q8_0));
   suites.push_back(std::make_unique<Embedding>(kEmbeddingQ4_1, "q4_1", reference::Format::q4_1));
-}
+});
+
+}  // namespace
 
 }  // namespace m40llm::bench

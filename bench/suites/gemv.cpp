@@ -1,7 +1,6 @@
+#include "engine/ops/gemv.hpp"
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
 #include "bench/weights.hpp"
-#include "engine/ops/ops.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -105,13 +104,13 @@ class Gemv final : public OpSuite<GemvParams> {
   reference::Format format_;
 };
 
-}  // namespace
-
-void add_gemv(Suites& suites) {
+const RegisterSuites kRegister([](SuiteList& suites) {
   suites.push_back(std::make_unique<Gemv>(kGemvF32, "f32", reference::Format::f32));
   suites.push_back(std::make_unique<Gemv>(kGemvF16, "f16", reference::Format::f16));
   suites.push_back(std::make_unique<Gemv>(kGemvQ8_0, "q8_0", reference::Format::q8_0));
   suites.push_back(std::make_unique<Gemv>(kGemvQ4_1, "q4_1", reference::Format::q4_1));
-}
+});
+
+}  // namespace
 
 }  // namespace m40llm::bench

@@ -1,8 +1,7 @@
 #include <bit>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/kv_append.hpp"
 #include "reference/half.hpp"
 
 namespace m40llm::bench {
@@ -139,8 +138,8 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<KvAppend>()); });
 
-void add_kv_append(Suites& suites) { suites.push_back(std::make_unique<KvAppend>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

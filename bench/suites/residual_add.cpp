@@ -1,6 +1,5 @@
+#include "engine/ops/residual_add.hpp"
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -62,8 +61,8 @@ class ResidualAdd final : public OpSuite<ResidualAddParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<ResidualAdd>()); });
 
-void add_residual_add(Suites& suites) { suites.push_back(std::make_unique<ResidualAdd>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

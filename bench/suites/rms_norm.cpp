@@ -1,6 +1,5 @@
+#include "engine/ops/rms_norm.hpp"
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
 #include "reference/ops.hpp"
 
 namespace m40llm::bench {
@@ -103,8 +102,8 @@ class RmsNorm final : public OpSuite<RmsNormParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<RmsNorm>()); });
 
-void add_rms_norm(Suites& suites) { suites.push_back(std::make_unique<RmsNorm>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

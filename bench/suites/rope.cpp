@@ -1,9 +1,8 @@
 #include <bit>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
 #include "engine/model/rope_table.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/rope.hpp"
 #include "reference/ops.hpp"
 
 namespace m40llm::bench {
@@ -116,11 +115,11 @@ class Rope final : public OpSuite<RopeParams> {
   reference::RopePairs pairs_;
 };
 
-}  // namespace
-
-void add_rope(Suites& suites) {
+const RegisterSuites kRegister([](SuiteList& suites) {
   suites.push_back(std::make_unique<Rope>(kRopeNormal, reference::RopePairs::normal));
   suites.push_back(std::make_unique<Rope>(kRopeNeox, reference::RopePairs::neox));
-}
+});
+
+}  // namespace
 
 }  // namespace m40llm::bench

@@ -3,8 +3,7 @@
 #include <limits>
 
 #include "bench/op_suite.hpp"
-#include "bench/suites/registry.hpp"
-#include "engine/ops/ops.hpp"
+#include "engine/ops/swiglu.hpp"
 #include "reference/ops.hpp"
 
 namespace m40llm::bench {
@@ -89,8 +88,8 @@ class Swiglu final : public OpSuite<SwigluParams> {
   }
 };
 
-}  // namespace
+const RegisterSuites kRegister([](SuiteList& suites) { suites.push_back(std::make_unique<Swiglu>()); });
 
-void add_swiglu(Suites& suites) { suites.push_back(std::make_unique<Swiglu>()); }
+}  // namespace
 
 }  // namespace m40llm::bench

@@ -11,6 +11,7 @@
 
 #include "engine/device/launch.hpp"
 #include "engine/error.hpp"
+#include "kernels/chip.hpp"
 
 /// Devices, streams, events and memory, alike for a CUDA GPU and for the SIMT device (the CPU running the
 /// same kernels).
@@ -70,6 +71,13 @@ class Stream {
   void launch(const Kernel<Params>& kernel, const LaunchConfig& config, const Params& params) {
     launch_erased(KernelRef::from(kernel), config, &params, sizeof(Params));
   }
+  void launch(const Launch& launch) {
+    if (launch.library_call) {
+      launch.library_call(*this);
+    } else {
+      launch_erased(launch.kernel, launch.config, launch.params.data(), launch.params.size());
+    }
+  }
 
   /// A copy lets go of ordinary host memory before it returns, so that no exception can free it under the copy:
   /// a source of at most 64 KiB is taken at the call, for anything else the host waits for the stream. Pinned
@@ -100,6 +108,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
+  /// SMs that grids are made for: a GPU's own. The SIMT device stands for an M40, however many threads work.
+  int n_sms() const { return info().kind == DeviceKind::cuda ? info().n_sms : kGm200.n_sms; }
   virtual std::unique_ptr<Stream> create_stream() = 0;
   virtual std::unique_ptr<Event> create_event() = 0;
 

@@ -1,6 +1,10 @@
 #pragma once
 #include <cstddef>
+#include <cstring>
+#include <functional>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace m40llm {
 
@@ -48,6 +52,26 @@ struct KernelRef {
               reinterpret_cast<void (*)(Params)>(function)(*static_cast<const Params*>(params));
             }};
   }
+};
+
+class Stream;
+
+/// A kernel with its configuration and a copy of its parameters: what can be listed, and queued as often as one
+/// likes (Stream::launch).
+struct Launch {
+  template <class Params>
+  Launch(const Kernel<Params>& what, const LaunchConfig& how, const Params& with)
+      : kernel(KernelRef::from(what)), config(how), params(sizeof(Params)) {
+    std::memcpy(params.data(), &with, sizeof(Params));
+  }
+  /// A library's work: `queue` puts it on a stream, and the library chooses its own configuration.
+  Launch(const char* name, std::function<void(Stream&)> queue)
+      : kernel{name, nullptr, nullptr}, library_call(std::move(queue)) {}
+
+  KernelRef kernel;
+  LaunchConfig config;
+  std::vector<std::byte> params;
+  std::function<void(Stream&)> library_call;  ///< empty: `kernel` is launched
 };
 
 }  // namespace m40llm

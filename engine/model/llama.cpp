@@ -7,6 +7,15 @@
 #include "engine/error.hpp"
 #include "engine/model/memory.hpp"
 #include "engine/model/rope_table.hpp"
+#include "engine/ops/argmax.hpp"
+#include "engine/ops/attention_decode.hpp"
+#include "engine/ops/embedding.hpp"
+#include "engine/ops/gemv.hpp"
+#include "engine/ops/kv_append.hpp"
+#include "engine/ops/residual_add.hpp"
+#include "engine/ops/rms_norm.hpp"
+#include "engine/ops/rope.hpp"
+#include "engine/ops/swiglu.hpp"
 
 namespace m40llm {
 namespace {

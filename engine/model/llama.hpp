@@ -9,7 +9,6 @@
 #include "engine/kv_cache/kv_cache.hpp"
 #include "engine/model/hparams.hpp"
 #include "engine/model/pack.hpp"
-#include "engine/ops/ops.hpp"
 
 namespace m40llm {
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "engine/ops/ops.hpp"
+#include "engine/ops/attention_decode.hpp"
 #include "engine/ops/shapes.hpp"
 
 extern "C" {

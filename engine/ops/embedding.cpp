@@ -1,4 +1,4 @@
-#include "engine/ops/ops.hpp"
+#include "engine/ops/embedding.hpp"
 #include "engine/ops/shapes.hpp"
 
 extern "C" {

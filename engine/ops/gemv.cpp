@@ -1,4 +1,4 @@
-#include "engine/ops/ops.hpp"
+#include "engine/ops/gemv.hpp"
 #include "engine/ops/shapes.hpp"
 #include "kernels/chip.hpp"
 

@@ -1,7 +1,9 @@
 #pragma once
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/device/launch.hpp"
 #include "engine/error.hpp"
@@ -14,18 +16,33 @@ struct Work {
   double flops = 0;
 };
 
-/// One kernel for an op: a row of the op's table.
+/// One way to do an op: a row of the op's table. Mostly it is one kernel, put on a device by a configuration
+/// that follows from the shape.
 template <class Params>
 struct Variant {
-  const char* name;  ///< "warp"; unique within the op
-  Kernel<Params> kernel;
-  LaunchConfig (*config)(const Params& params);  ///< from the shape alone
+  const char* name;       ///< "warp"; unique within the op
+  Kernel<Params> kernel;  ///< the one kernel, or of several the one that does most
+  LaunchConfig (*config)(
+      const Params& params);  ///< of `kernel`, from the shape alone; null if `all` is there
   /// d of the gates: the longest chain of roundings on the way to one output, from the inputs or from the last
   /// exp_f32, whose error the gates add by themselves. n_positions: of the sequence, for ops that sum over
   /// them. tests/chains counts them.
   int (*chain)(const Params& params, int n_positions);
   bool (*applies)(const Params& params) = nullptr;  ///< null: to every shape
   bool bit_exact = true;  ///< the same bits on every device; else judged by its bound alone
+  /// For more than one kernel, a library's call, or a grid made for the device's SMs: all launches in order.
+  /// `scratch` is 256-byte aligned device memory of scratch_bytes() with undefined contents; null where
+  /// launches are only listed.
+  std::vector<Launch> (*all)(const Params& params, int n_sms, std::byte* scratch) = nullptr;
+  std::size_t (*scratch)(const Params& params, int n_sms) = nullptr;  ///< bytes; null: none
+
+  std::vector<Launch> launches(const Params& params, int n_sms, std::byte* memory) const {
+    if (all != nullptr) return all(params, n_sms, memory);
+    return {Launch(kernel, config(params), params)};
+  }
+  std::size_t scratch_bytes(const Params& params, int n_sms) const {
+    return scratch == nullptr ? 0 : scratch(params, n_sms);
+  }
 };
 
 /// An op: what the harness sweeps and the engine calls. The first variant that applies is the engine's

@@ -183,10 +183,12 @@ TEST(CaseProducts, NoShapeOfTheExtremesOverflows) {
         continue;
       }
       ++taken;
-      const LaunchConfig config = suite->config(variant, shape);
-      EXPECT_LE(std::uint64_t{config.grid.x} * config.block, std::uint64_t{1} << 33) << c.line();
-      EXPECT_LE(config.grid.x, 0x7fffffffu) << c.line();
-      EXPECT_GT(config.grid.x, 0u) << c.line();
+      for (const Launch& launch : suite->launches(variant, shape, kGm200.n_sms)) {
+        const LaunchConfig& config = launch.config;
+        EXPECT_LE(std::uint64_t{config.grid.x} * config.block, std::uint64_t{1} << 33) << c.line();
+        EXPECT_LE(config.grid.x, 0x7fffffffu) << c.line();
+        EXPECT_GT(config.grid.x, 0u) << c.line();
+      }
       EXPECT_LT(suite->memory(shape).on_host.total(), std::uint64_t{1} << 62) << c.line();
     }
   }

@@ -44,7 +44,7 @@ class Orders {
       for (const bench::Shape& shape : suite.shapes(sweep)) {
         for (const bench::VariantInfo& variant : suite.variants()) {
           if (!variant.bit_exact || !suite.applies(variant.name, shape)) continue;
-          const LaunchConfig config = suite.config(variant.name, shape);
+          const LaunchConfig config = suite.launches(variant.name, shape, kGm200.n_sms).front().config;
           if (config.grid.x * config.grid.y * config.block <= 32) continue;
           for (const std::string& inputs : suite.inputs_at(shape)) {
             const bench::Case c{suite.op(), variant.name, shape, inputs};

@@ -8,6 +8,7 @@
 #include "engine/decode/greedy.hpp"
 #include "engine/device/open.hpp"
 #include "engine/device/simt/simt_device.hpp"
+#include "engine/ops/kv_append.hpp"
 #include "tests/model/model_file.hpp"
 
 extern "C" void kv_append(KvAppendParams);

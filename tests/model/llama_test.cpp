@@ -6,6 +6,12 @@
 
 #include "engine/device/open.hpp"
 #include "engine/device/simt/simt_device.hpp"
+#include "engine/ops/attention_decode.hpp"
+#include "engine/ops/kv_append.hpp"
+#include "engine/ops/residual_add.hpp"
+#include "engine/ops/rms_norm.hpp"
+#include "engine/ops/rope.hpp"
+#include "engine/ops/swiglu.hpp"
 #include "tests/model/model_file.hpp"
 #include "tests/model/reference_weights.hpp"
 #include "tests/model/whole_model.hpp"
