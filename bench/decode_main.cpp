@@ -172,7 +172,7 @@ void print(const Decoded& result, const Json& entry) {
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app(
-      "Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.",
+      "Continues prompts (raw text, greedily) with a model of the llama or qwen2 architecture and times every token.",
       kProgram);
   app.add_option("--model", options.decode.model, "GGUF file; needed")->type_name("FILE");
   const PromptFlags prompt_flags(app);

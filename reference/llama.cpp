@@ -16,6 +16,11 @@ Vector<S> flat(const Matrix<S>& x) {
   return Eigen::Map<const Vector<S>>(x.data(), x.size());
 }
 
+template <class S>
+Vector<S> biased(const Vector<S>& y, const Vector<S>& b) {
+  return b.size() == 0 ? y : bias<S>(y, b);
+}
+
 }  // namespace
 
 template <class S>
@@ -36,11 +41,11 @@ Vector<S> Llama<S>::layer(int index, int position, const Vector<S>& x) {
   const S eps = static_cast<S>(shape.eps);
 
   const Vector<S> a = rms_norm<S>(x, w.attention_norm, eps, order_);
-  Matrix<S> q = as_heads<S>(gemv<S>(w.q, a, order_), shape.head_dim);
-  Matrix<S> k = as_heads<S>(gemv<S>(w.k, a, order_), shape.head_dim);
-  Matrix<S> v = as_heads<S>(gemv<S>(w.v, a, order_), shape.head_dim);
-  rope<S>(shape.rope_pairs, q, position, shape.n_rotated, shape.rope_base);
-  rope<S>(shape.rope_pairs, k, position, shape.n_rotated, shape.rope_base);
+  Matrix<S> q = as_heads<S>(biased<S>(gemv<S>(w.q, a, order_), w.q_bias), shape.head_dim);
+  Matrix<S> k = as_heads<S>(biased<S>(gemv<S>(w.k, a, order_), w.k_bias), shape.head_dim);
+  Matrix<S> v = as_heads<S>(biased<S>(gemv<S>(w.v, a, order_), w.v_bias), shape.head_dim);
+  rope<S>(shape.rope_pairs, q, position, shape.n_rotated, shape.rope_base, shape.rope_factors);
+  rope<S>(shape.rope_pairs, k, position, shape.n_rotated, shape.rope_base, shape.rope_factors);
   storage_(index, position, k, v);
   keys_[l].middleRows(position * k.rows(), k.rows()) = k;
   values_[l].middleRows(position * v.rows(), v.rows()) = v;

@@ -4,7 +4,8 @@
 
 #include "reference/ops.hpp"
 
-/// The Llama architecture (Touvron et al., 2023) token by token, as plainly as it can be written.
+/// The Llama architecture (Touvron et al., 2023) token by token, as plainly as it can be written; with biases of Q, K and
+/// V, as Qwen2 has them (Yang et al., 2024), where there are any.
 namespace m40llm::reference {
 
 struct Hyperparameters {
@@ -15,6 +16,7 @@ struct Hyperparameters {
   int n_rotated = 0;  ///< even, <= head_dim
   RopePairs rope_pairs = RopePairs::normal;
   double rope_base = 10000;
+  std::vector<double> rope_factors = {};  ///< (n_rotated / 2): what angles are divided by; empty: by nothing
   double eps = 1e-5;
 };
 
@@ -30,6 +32,9 @@ struct Layer {
   Matrix<S> gate;              // (ffn, width)
   Matrix<S> up;                // (ffn, width)
   Matrix<S> down;              // (width, ffn)
+  Vector<S> q_bias = {};       // (n_heads * head_dim); empty, as the next two: none
+  Vector<S> k_bias = {};       // (n_kv_heads * head_dim)
+  Vector<S> v_bias = {};       // (n_kv_heads * head_dim)
 };
 
 template <class S>

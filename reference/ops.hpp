@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "reference/half.hpp"
 #include "reference/rope_table.hpp"
@@ -39,12 +40,14 @@ inline std::pair<int, int> rope_pair(RopePairs pairs, int i, int n_rotated) {
   return pairs == RopePairs::normal ? std::pair(2 * i, 2 * i + 1) : std::pair(i, i + n_rotated / 2);
 }
 
-/// Rotates each head of x (n_heads, head_dim) by the angles of one position; what lies behind n_rotated
-/// stays.
+/// Rotates each head of x (n_heads, head_dim) by the angles of one position, that of pair i divided by factor i
+/// if there are factors (n_rotated / 2); what lies behind n_rotated stays.
 template <class S>
-void rope(RopePairs pairs, Matrix<S>& x, int position, int n_rotated, double base) {
+void rope(RopePairs pairs, Matrix<S>& x, int position, int n_rotated, double base,
+          const std::vector<double>& factors = {}) {
   for (int i = 0; i < n_rotated / 2; ++i) {
-    const CosineSine angle = rope_angle(position, i, n_rotated, base);
+    const double factor = factors.empty() ? 1 : factors.at(static_cast<std::size_t>(i));
+    const CosineSine angle = rope_angle(position, i, n_rotated, base, factor);
     const S cosine = static_cast<S>(angle.cosine);
     const S sine = static_cast<S>(angle.sine);
     const auto [first, second] = rope_pair(pairs, i, n_rotated);
@@ -133,6 +136,22 @@ Vector<S> swiglu(const Vector<S>& gate, const Vector<S>& up) {
 template <class S>
 Vector<S> residual_add(const Vector<S>& x, const Vector<S>& y) {
   return x + y;
+}
+
+/// y + b.
+template <class S>
+Vector<S> bias(const Vector<S>& y, const Vector<S>& b) {
+  return y + b;
+}
+
+/// What a sequence is fed.
+struct Fed {
+  int token, position;
+};
+/// What follows `position`: the prompt's token there, or behind the prompt the one that was chosen.
+inline Fed advance(int position, int chosen, const std::vector<int>& prompt) {
+  const auto next = static_cast<std::size_t>(position) + 1;
+  return {next < prompt.size() ? prompt[next] : chosen, position + 1};
 }
 
 /// The place of the largest element, of equal ones the first; ~i, which is negative, where x(i) is the first that

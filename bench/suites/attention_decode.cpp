@@ -91,8 +91,9 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   Work work_of(const AttentionDecodeParams& params, const Shape& shape) const override {
     Work work = kAttentionDecode.work(params);
     const double context = at(shape, "context");
-    work.bytes += 2.0 * sizeof(half) * context * params.n_kv_heads * params.head_dim;
-    work.flops += 4.0 * context * params.n_heads * params.head_dim;
+    const Work each = work_a_position(params);
+    work.bytes += context * each.bytes;
+    work.flops += context * each.flops;
     return work;
   }
 

@@ -42,6 +42,7 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
                    const std::function<bool(int)>& is_end, const OnStep& on_step) {
   check_room(prompt, n_tokens, model.n_positions());
   const PinnedBuffer<int> next(device, 1);
+  model.start(stream, prompt);
   int token = prompt.front();
   const int n_steps = static_cast<int>(prompt.size()) + n_tokens - 1;
   for (int position = 0; position < n_steps; ++position) {
@@ -49,7 +50,7 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
     step.token = token;
     const DeviceCounters before = device.counters();
     const auto start = std::chrono::steady_clock::now();
-    model.forward(stream, token, position);
+    model.step(stream);
     stream.copy_to_host(next.span().data(), model.next_token().data(), sizeof(int));
     stream.synchronize();
     step.time_us =

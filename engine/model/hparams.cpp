@@ -12,12 +12,11 @@
 namespace m40llm {
 namespace {
 
-constexpr std::string_view kArchitecture = "llama";
 constexpr std::array kVectorTypes{gguf::TensorType::f32};
 
 /// What a file is at all, before anything is missed in it: parts of a model, adapters, projectors and models of
 /// other architectures lack or have other keys and tensors.
-void expect_model(const gguf::File& file) {
+const Architecture& expect_model(const gguf::File& file) {
   if (const std::uint32_t parts = file.u32_or("split.count", 1); parts > 1) {
     file.fail("is part " + std::to_string(std::uint64_t{file.u32_or("split.no", 0)} + 1) + " of " +
               std::to_string(parts) +
@@ -26,10 +25,15 @@ void expect_model(const gguf::File& file) {
   }
   if (const std::string_view type = file.str_or("general.type", "model"); type != "model")
     file.fail("general.type is " + in_quotes(type) + "; expected 'model'");
-  if (const std::string_view architecture = file.str("general.architecture"); architecture != kArchitecture) {
-    file.fail("general.architecture is " + in_quotes(architecture) + "; expected " +
-              in_quotes(kArchitecture));
+  const std::string_view name = file.str("general.architecture");
+  const Architecture* const architecture = find_architecture(name);
+  if (architecture == nullptr) {
+    std::string known;
+    for (const Architecture& one : architectures())
+      known += (known.empty() ? "" : " or ") + in_quotes(one.name);
+    file.fail("general.architecture is " + in_quotes(name) + "; expected " + known);
   }
+  return *architecture;
 }
 
 /// A size between least and most.
@@ -75,19 +79,24 @@ void expect_matrix(const gguf::File& file, const std::string& name, int rows, in
   expect_type(file, name, kMatrixTypes);
 }
 
-/// Any other tensor (a bias, frequency factors, norms of q and k) would change what the model computes.
-void refuse_others(const gguf::File& file, const Hparams& h) {
-  std::set<std::string> used{"token_embd.weight", "output_norm.weight", "output.weight"};
-  for (int layer = 0; layer < h.n_layers; ++layer) {
-    for (const char* name : {"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate",
-                             "ffn_up", "ffn_down"}) {
-      used.insert("blk." + std::to_string(layer) + "." + name + ".weight");
-    }
+void expect_tensor(const gguf::File& file, const Hparams& h, const NamedTensor& tensor) {
+  const TensorRow& row = *tensor.row;
+  if (row.need == Need::optional && file.find_tensor(tensor.name) == nullptr) return;
+  if (row.is_vector()) {
+    expect_vector(file, tensor.name, row.cols(h));
+  } else {
+    expect_matrix(file, tensor.name, row.rows(h), row.cols(h));
   }
+}
+
+/// Any other tensor (a bias, norms of q and k) would change what the model computes.
+void refuse_others(const gguf::File& file, const Hparams& h, std::span<const NamedTensor> expected) {
+  std::set<std::string_view> used;
+  for (const NamedTensor& tensor : expected) used.insert(tensor.name);
   for (const gguf::Tensor& tensor : file.tensors()) {
     if (!used.contains(tensor.name)) {
-      file.fail("tensor " + in_quotes(tensor.name) + " is not supported; expected none but the weights of " +
-                std::to_string(h.n_layers) + " layers without biases");
+      file.fail("tensor " + in_quotes(tensor.name) + " is not supported; expected none but those of " +
+                std::string(h.architecture->name) + " with " + std::to_string(h.n_layers) + " layers");
     }
   }
 }
@@ -101,79 +110,68 @@ gguf::File open_model(const std::filesystem::path& path) {
 }
 
 Hparams read_hparams(const gguf::File& file) {
-  expect_model(file);
-  constexpr const char* kScaling = "llama.rope.scaling.type";
-  if (file.str_or(kScaling, "none") != "none") {
-    file.fail(std::string(kScaling) + " is " + in_quotes(file.str(kScaling)) + "; expected 'none'");
+  Hparams h;
+  h.architecture = &expect_model(file);
+  const auto key = [&](const char* name) { return std::string(h.architecture->name) + "." + name; };
+  const std::string scaling = key("rope.scaling.type");
+  if (file.str_or(scaling, "none") != "none") {
+    file.fail(scaling + " is " + in_quotes(file.str(scaling)) + "; expected 'none'");
   }
   // Without the type a factor means linear scaling; the second is its key in older files.
-  for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
-    const float factor = file.f32_or(key, 1);
+  for (const std::string& name : {key("rope.scaling.factor"), key("rope.scale_linear")}) {
+    const float factor = file.f32_or(name, 1);
     if (factor != 0 && factor != 1) {
-      file.fail(std::string(key) + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
+      file.fail(name + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
     }
   }
-  if (file.has("llama.expert_count") && file.u32("llama.expert_count") != 0) {
-    file.fail("llama.expert_count is " + std::to_string(file.u32("llama.expert_count")) +
+  if (file.has(key("expert_count")) && file.u32(key("expert_count")) != 0) {
+    file.fail(key("expert_count") + " is " + std::to_string(file.u32(key("expert_count"))) +
               "; expected 0 (no experts)");
   }
-  Hparams h;
-  h.n_layers = size(file, "llama.block_count", 1, 1024);
-  h.n_context = size(file, "llama.context_length", 1, 1u << 22);
-  h.width = size(file, "llama.embedding_length", 1, 1u << 17);
-  h.n_ffn = size(file, "llama.feed_forward_length", 1, 1u << 18);
-  h.n_heads = size(file, "llama.attention.head_count", 1, 1024);
+  h.n_layers = size(file, key("block_count"), 1, 1024);
+  h.n_context = size(file, key("context_length"), 1, 1u << 22);
+  h.width = size(file, key("embedding_length"), 1, 1u << 17);
+  h.n_ffn = size(file, key("feed_forward_length"), 1, 1u << 18);
+  h.n_heads = size(file, key("attention.head_count"), 1, 1024);
   const auto heads = static_cast<std::uint32_t>(h.n_heads);
-  h.n_kv_heads = size(file, "llama.attention.head_count_kv",
-                      file.u32_or("llama.attention.head_count_kv", heads), 1, heads);
+  h.n_kv_heads = size(file, key("attention.head_count_kv"),
+                      file.u32_or(key("attention.head_count_kv"), heads), 1, heads);
   if (h.n_heads % h.n_kv_heads != 0) {
-    file.fail("llama.attention.head_count_kv is " + std::to_string(h.n_kv_heads) +
+    file.fail(key("attention.head_count_kv") + " is " + std::to_string(h.n_kv_heads) +
               "; expected a divisor of the " + std::to_string(h.n_heads) + " heads");
   }
-  h.head_dim = size(
-      file, "llama.attention.key_length",
-      file.u32_or("llama.attention.key_length", static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
+  h.head_dim =
+      size(file, key("attention.key_length"),
+           file.u32_or(key("attention.key_length"), static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
   const auto head_dim = static_cast<std::uint32_t>(h.head_dim);
-  size(file, "llama.attention.value_length", file.u32_or("llama.attention.value_length", head_dim), head_dim,
+  size(file, key("attention.value_length"), file.u32_or(key("attention.value_length"), head_dim), head_dim,
        head_dim);
   if (h.head_dim % 8 != 0) {
     file.fail("heads of " + std::to_string(h.head_dim) + " dimensions; expected a multiple of 8");
   }
-  h.n_rotated = size(file, "llama.rope.dimension_count",
-                     file.u32_or("llama.rope.dimension_count", static_cast<std::uint32_t>(h.head_dim)), 2,
+  h.n_rotated = size(file, key("rope.dimension_count"),
+                     file.u32_or(key("rope.dimension_count"), static_cast<std::uint32_t>(h.head_dim)), 2,
                      static_cast<std::uint32_t>(h.head_dim));
   if (h.n_rotated % 2 != 0) {
-    file.fail("llama.rope.dimension_count is " + std::to_string(h.n_rotated) + "; expected an even number");
+    file.fail(key("rope.dimension_count") + " is " + std::to_string(h.n_rotated) +
+              "; expected an even number");
   }
-  h.eps = file.f32("llama.attention.layer_norm_rms_epsilon");
+  h.eps = file.f32(key("attention.layer_norm_rms_epsilon"));
   if (!(h.eps > 0 && h.eps < 1)) {
-    file.fail("llama.attention.layer_norm_rms_epsilon is " + std::to_string(h.eps) + "; expected 0 to 1");
+    file.fail(key("attention.layer_norm_rms_epsilon") + " is " + std::to_string(h.eps) + "; expected 0 to 1");
   }
-  h.rope_base = file.f32_or("llama.rope.freq_base", 10000.f);
+  h.rope_base = file.f32_or(key("rope.freq_base"), 10000.f);
   if (!(h.rope_base >= 1) || !std::isfinite(h.rope_base)) {
-    file.fail("llama.rope.freq_base is " + std::to_string(h.rope_base) + "; expected at least 1");
+    file.fail(key("rope.freq_base") + " is " + std::to_string(h.rope_base) + "; expected at least 1");
   }
   const gguf::Tensor& embedding = file.tensor("token_embd.weight");
   const std::uint64_t n_vocab = embedding.shape.size() == 2 ? embedding.shape[1] : 0;
   h.n_vocab = size(file, "rows of token_embd.weight",
                    n_vocab > (1u << 24) ? ~0u : static_cast<std::uint32_t>(n_vocab), 1, 1u << 24);
 
-  expect_matrix(file, "token_embd.weight", h.n_vocab, h.width);
-  expect_vector(file, "output_norm.weight", h.width);
-  if (file.find_tensor("output.weight") != nullptr) expect_matrix(file, "output.weight", h.n_vocab, h.width);
-  for (int layer = 0; layer < h.n_layers; ++layer) {
-    const std::string block = "blk." + std::to_string(layer) + ".";
-    expect_vector(file, block + "attn_norm.weight", h.width);
-    expect_matrix(file, block + "attn_q.weight", h.n_heads * h.head_dim, h.width);
-    expect_matrix(file, block + "attn_k.weight", h.n_kv_heads * h.head_dim, h.width);
-    expect_matrix(file, block + "attn_v.weight", h.n_kv_heads * h.head_dim, h.width);
-    expect_matrix(file, block + "attn_output.weight", h.width, h.n_heads * h.head_dim);
-    expect_vector(file, block + "ffn_norm.weight", h.width);
-    expect_matrix(file, block + "ffn_gate.weight", h.n_ffn, h.width);
-    expect_matrix(file, block + "ffn_up.weight", h.n_ffn, h.width);
-    expect_matrix(file, block + "ffn_down.weight", h.width, h.n_ffn);
-  }
-  refuse_others(file, h);
+  const std::vector<NamedTensor> tensors = tensors_of(h);
+  for (const NamedTensor& tensor : tensors) expect_tensor(file, h, tensor);
+  refuse_others(file, h, tensors);
   return h;
 }
 

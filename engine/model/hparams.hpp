@@ -2,11 +2,13 @@
 #include <filesystem>
 
 #include "engine/gguf/file.hpp"
+#include "engine/model/architecture.hpp"
 
 namespace m40llm {
 
-/// The sizes of a model of the llama architecture.
+/// What a model is and its sizes.
 struct Hparams {
+  const Architecture* architecture = nullptr;
   int n_layers = 0;
   int n_context = 0;  ///< positions the model was trained for
   int width = 0;
@@ -20,7 +22,7 @@ struct Hparams {
   float rope_base = 0;
 };
 
-/// Opens a file whose metadata say that it is a whole model of that architecture. Throws Error as File::open()
+/// Opens a file whose metadata say that it is a whole model of one of architectures(). Throws Error as File::open()
 /// does, or naming what it is instead: a part of a split model, an adapter, a projector, another architecture.
 /// To be asked first: what else such a file lacks or has is not what is wrong with it.
 gguf::File open_model(const std::filesystem::path& path);

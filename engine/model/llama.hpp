@@ -1,14 +1,14 @@
 #pragma once
-#include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "engine/device/buffer.hpp"
 #include "engine/gguf/file.hpp"
 #include "engine/kv_cache/kv_cache.hpp"
 #include "engine/model/hparams.hpp"
-#include "engine/model/pack.hpp"
+#include "engine/model/step_plan.hpp"
+#include "engine/model/weights.hpp"
+#include "engine/model/workspace.hpp"
 
 namespace m40llm {
 
@@ -21,8 +21,8 @@ struct StepOutput {
 };
 using OnOutput = std::function<void(const StepOutput&)>;
 
-/// A model of the llama architecture on a device, and one sequence on it: a token goes in at a position,
-/// logits come out.
+/// A model of one of architectures() on a device, and one sequence on it: a token goes in at a position, logits
+/// come out.
 class Llama {
  public:
   /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may
@@ -33,6 +33,14 @@ class Llama {
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
+  const StepPlan& plan() const { return plan_; }
+
+  /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
+  /// step before chose. Throws Error on an empty prompt, on one without room, and on a token out of range.
+  void start(Stream& stream, std::span<const int> prompt);
+  /// Queues the next token's forward pass as forward() does. Nothing goes to the device but launches. Throws Error
+  /// when the sequence has no room.
+  void step(Stream& stream);
 
   /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and
   /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
@@ -43,50 +51,21 @@ class Llama {
   void forward(Stream& stream, int token, int position, std::span<float> hidden = {},
                const OnOutput& on_output = {});
 
-  const Buffer<float>& logits() const { return logits_; }  ///< (n_vocab)
+  const Buffer<float>& logits() const { return workspace_[Activation::logits]; }  ///< (n_vocab)
   /// The largest logit's; ~i, which is negative, if logit i is the first that is not finite.
-  const Buffer<int>& next_token() const { return next_token_; }
+  const Buffer<int>& next_token() const { return workspace_.chosen(); }
 
  private:
-  /// Weights by their storage: with its type the op follows.
-  struct Weights {
-    Weights(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor);
-    gguf::TensorType type;
-    DeviceMatrix matrix;
-  };
-  struct Layer {
-    Buffer<float> attention_norm;
-    Weights q, k, v, attention_output;
-    Buffer<float> ffn_norm;
-    Weights gate, up, down;
-  };
-
-  Layer load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const;
-  void gemv(Stream& stream, const Weights& weights, const Buffer<float>& x, const Buffer<float>& y) const;
-  void norm(Stream& stream, const Buffer<float>& weight) const;
-  void rope(Stream& stream, const Buffer<float>& x, int n_heads) const;
-  void attention(Stream& stream, int layer, const OnOutput& on_output) const;
-  void feed_forward(Stream& stream, int layer, const OnOutput& on_output) const;
-  void add(Stream& stream, const Buffer<float>& y) const;
+  void check_token(int token) const;
+  void check_position(int position) const;
 
   Hparams hparams_;
-  Weights embedding_;
-  std::vector<Layer> layers_;
-  Buffer<float> output_norm_;
-  std::vector<Weights> output_;  // none: the embedding's
-  Buffer<float2> rope_table_;    // (n_positions, n_rotated / 2)
+  Weights weights_;
+  Buffer<float2> rope_table_;  // (n_positions, n_rotated / 2)
   KvCache kv_cache_;
-  Buffer<int> token_and_position_;
-  // Activations; each reaches to the next multiple of 32, zeros behind its end.
-  Buffer<float> hidden_;                 // (width)
-  Buffer<float> normed_;                 // (width)
-  Buffer<float> q_;                      // (n_heads * head_dim)
-  Buffer<float> k_, v_;                  // (n_kv_heads * head_dim)
-  Buffer<float> attention_;              // (n_heads * head_dim)
-  Buffer<float> projected_;              // (width)
-  Buffer<float> gate_, up_, activated_;  // (n_ffn)
-  Buffer<float> logits_;                 // (n_vocab)
-  Buffer<int> next_token_;
+  Workspace workspace_;
+  StepPlan plan_;
+  int position_ = 0;  // of the next step, as the device has it
 };
 
 }  // namespace m40llm

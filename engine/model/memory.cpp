@@ -4,29 +4,24 @@
 
 #include "engine/error.hpp"
 #include "engine/kv_cache/kv_cache.hpp"
-#include "engine/model/pack.hpp"
+#include "engine/model/weights.hpp"
+#include "engine/model/workspace.hpp"
 
 namespace m40llm {
 
 ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions) {
   ModelMemory memory;
   std::uint64_t largest_part = 0;  // of a matrix, as it is read; as much again repacked
-  for (const gguf::Tensor& tensor : file.tensors()) {
-    const bool matrix = tensor.shape.size() == 2;
-    const std::uint64_t bytes =
-        matrix ? packed_bytes(tensor.type, tensor.shape[1], tensor.shape[0]) : tensor.bytes;
-    memory.on_device.add("weights", bytes);
-    if (matrix) largest_part = std::max(largest_part, std::min<std::uint64_t>(bytes, kReadOfMatrix));
+  for (const WeightBytes& weight : weights_of(file, h)) {
+    memory.on_device.add("weights", weight.on_device);
+    if (!weight.named.row->is_vector())
+      largest_part = std::max(largest_part, std::min<std::uint64_t>(weight.on_device, kReadOfMatrix));
   }
   const std::uint64_t rope_table =
       static_cast<std::uint64_t>(n_positions) * static_cast<std::uint64_t>(h.n_rotated / 2) * sizeof(float2);
   memory.on_device.add("rope_table", rope_table);
   memory.on_device.add("kv_cache", KvCache::bytes(h, n_positions));
-  const auto floats = [](int n) { return static_cast<std::uint64_t>((n + 31) / 32 * 32) * sizeof(float); };
-  memory.on_device.add("activations", 3 * floats(h.width) + 2 * floats(h.n_heads * h.head_dim) +
-                                          2 * floats(h.n_kv_heads * h.head_dim) + 3 * floats(h.n_ffn) +
-                                          static_cast<std::uint64_t>(h.n_vocab) * sizeof(float) +
-                                          3 * sizeof(int));
+  memory.on_device.add("activations", Workspace::bytes(h, n_positions));
   memory.on_host.add("loading", std::max(2 * largest_part, rope_table));
   return memory;
 }

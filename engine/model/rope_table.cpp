@@ -45,6 +45,14 @@ RopeTable::DoubleDouble RopeTable::product(DoubleDouble a, DoubleDouble b) {
   return {sum, low - (sum - high)};
 }
 
+RopeTable::DoubleDouble RopeTable::quotient(DoubleDouble a, double b) {
+  // One step of long division: the remainder of the first quotient, exact by fma, is divided again.
+  const double high = a.high / b;
+  const double low = (std::fma(-high, b, a.high) + a.low) / b;
+  const double sum = high + low;
+  return {sum, low - (sum - high)};
+}
+
 RopeTable::DoubleDouble RopeTable::root_of_inverse(double base, int degree) {
   const auto power = [degree](DoubleDouble x) {
     DoubleDouble result{1, 0};
@@ -69,7 +77,7 @@ RopeTable::DoubleDouble RopeTable::root_of_inverse(double base, int degree) {
   return x;
 }
 
-RopeTable::RopeTable(int n_rotated, double base) {
+RopeTable::RopeTable(int n_rotated, double base, std::span<const float> factors) {
   if (n_rotated < 2 || n_rotated > 4096 || n_rotated % 2 != 0) {
     throw Error("rope: " + std::to_string(n_rotated) +
                 " rotated dimensions; an even number in [2, 4096] is expected");
@@ -78,10 +86,28 @@ RopeTable::RopeTable(int n_rotated, double base) {
     throw Error("rope: frequency base " + std::to_string(base) +
                 "; a finite number of at least 1 is expected");
   }
+  const auto n_pairs = static_cast<std::size_t>(n_rotated / 2);
+  if (!factors.empty() && factors.size() != n_pairs) {
+    throw Error("rope: " + std::to_string(factors.size()) + " factors of frequencies; " +
+                std::to_string(n_pairs) + " are expected");
+  }
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    if (!(factors[i] > 0) || !std::isfinite(factors[i])) {
+      throw Error("rope: factor " + std::to_string(i) + " of the frequencies is " +
+                  std::to_string(factors[i]) + "; a finite number above 0 is expected");
+    }
+  }
   const DoubleDouble ratio = root_of_inverse(base, n_rotated / 2);
   DoubleDouble frequency{1, 0};
-  for (int i = 0; i < n_rotated / 2; ++i) {
-    frequencies_.push_back(frequency);
+  for (std::size_t i = 0; i < n_pairs; ++i) {
+    frequencies_.push_back(factors.empty() ? frequency
+                                           : quotient(frequency, static_cast<double>(factors[i])));
+    // Faster pairs would leave the range that cosine_sine() reduces exactly.
+    if (frequencies_.back().high > 1) {
+      throw Error("rope: factor " + std::to_string(i) + " of the frequencies is " +
+                  std::to_string(factors[i]) +
+                  "; one that turns no pair by more than 1 radian a position is expected");
+    }
     frequency = product(frequency, ratio);
   }
 }

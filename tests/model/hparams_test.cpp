@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(MissingKey, BadHparams,
 INSTANTIATE_TEST_SUITE_P(
     Value, BadHparams,
     ::testing::Values(
-        with("architecture", "general.architecture", "qwen2", {"'qwen2'", "'llama'"}),
+        with("architecture", "general.architecture", "gemma3", {"'gemma3'", "'llama' or 'qwen2'"}),
         with("adapter", "general.type", "adapter", {"'adapter'", "expected 'model'"}),
         with("architecture_that_a_terminal_obeys", "general.architecture", "\x1b[2J",
              {"'\\x1b[2J'", "'llama'"}),
@@ -247,12 +247,54 @@ BadFile unknown_tensor(const char* tensor, std::uint64_t elements) {
 
 INSTANTIATE_TEST_SUITE_P(
     UnusedTensor, BadHparams,
-    ::testing::Values(unknown_tensor("rope_freqs.weight", 6), unknown_tensor("blk.1.attn_q.bias", 64),
-                      unknown_tensor("blk.1.attn_k.bias", 32), unknown_tensor("blk.1.attn_v.bias", 32),
-                      unknown_tensor("blk.1.attn_output.bias", 64), unknown_tensor("blk.1.ffn_gate.bias", 96),
-                      unknown_tensor("blk.1.ffn_up.bias", 96), unknown_tensor("blk.1.ffn_down.bias", 64),
-                      unknown_tensor("output.bias", 67), unknown_tensor("blk.0.attn_q_norm.weight", 16)),
+    ::testing::Values(unknown_tensor("blk.1.attn_q.bias", 64), unknown_tensor("blk.1.attn_k.bias", 32),
+                      unknown_tensor("blk.1.attn_v.bias", 32), unknown_tensor("blk.1.attn_output.bias", 64),
+                      unknown_tensor("blk.1.ffn_gate.bias", 96), unknown_tensor("blk.1.ffn_up.bias", 96),
+                      unknown_tensor("blk.1.ffn_down.bias", 64), unknown_tensor("output.bias", 67),
+                      unknown_tensor("blk.0.attn_q_norm.weight", 16)),
     test_name);
+
+TEST(Hparams, OfQwen2HaveItsKeysAndNeedItsBiases) {
+  ModelFile model({.architecture = "qwen2"});
+  const OpenModelFile whole(model);
+  const Hparams h = read_hparams(whole.file);
+  EXPECT_EQ(h.architecture, find_architecture("qwen2"));
+  EXPECT_EQ(h.n_rotated, 12);
+  for (const char* name : {"blk.1.attn_q.bias", "blk.0.attn_k.bias", "blk.1.attn_v.bias"}) {
+    ModelFile without = model;
+    ASSERT_EQ(without.tensors.erase(name), 1U);
+    EXPECT_THAT(message_of([&] { read_hparams(OpenModelFile(without).file); }), HasSubstr(name));
+    ModelFile longer = model;
+    longer.tensors.at(name).shape[0] += 1;
+    EXPECT_THAT(message_of([&] { read_hparams(OpenModelFile(longer).file); }),
+                AllOf(HasSubstr(name), HasSubstr("expected")));
+  }
+  model.tensors["rope_freqs.weight"] = {{6}, gguf::TensorType::f32, 3, 1};
+  EXPECT_THAT(message_of([&] { read_hparams(OpenModelFile(model).file); }),
+              HasSubstr("'rope_freqs.weight' is not supported; expected none but those of qwen2"));
+}
+
+TEST(Hparams, FrequencyFactorsAreOneAPair) {
+  ModelFile model({.rope_factors = true});
+  EXPECT_EQ(read_hparams(OpenModelFile(model).file).n_rotated, 12);
+  model.tensors.at("rope_freqs.weight").shape = {8};
+  EXPECT_THAT(message_of([&] { read_hparams(OpenModelFile(model).file); }),
+              AllOf(HasSubstr("rope_freqs.weight"), HasSubstr("is 8"), HasSubstr("expected 6")));
+}
+
+TEST(Hparams, FrequencyFactorsThatTurnNothingAreRefusedByName) {
+  for (const double value : {0.0, -1.0, HUGE_VAL, std::nan(""), 0.25}) {
+    ModelFile model({.rope_factors = true});
+    model.tensors.at("rope_freqs.weight").planted = ModelFile::Planted{0, value};
+    const OpenModelFile open(model);
+    const auto device = open_device({.device = "simt"});
+    const auto stream = device->create_stream();
+    EXPECT_THAT(message_of([&] { Llama(*device, *stream, open.file, 1); }),
+                AllOf(HasSubstr(open.file.path().string()), HasSubstr("rope_freqs.weight"),
+                      HasSubstr("factor 0"), HasSubstr("expected")));
+    EXPECT_EQ(device->counters().allocations, 0U);
+  }
+}
 
 /// What open_model() says of a file with this metadata and nothing else.
 std::string refusal(const GgufWriter& writer) {
@@ -271,8 +313,8 @@ TEST(OpenModel, SaysWhatAFileIsInsteadOfAModel) {
   EXPECT_THAT(refusal(GgufWriter().str("general.type", "adapter")), HasSubstr("general.type is 'adapter'"));
   EXPECT_THAT(refusal(GgufWriter().str("general.type", "mmproj").str("general.architecture", "clip")),
               HasSubstr("general.type is 'mmproj'; expected 'model'"));
-  EXPECT_THAT(refusal(GgufWriter().str("general.architecture", "qwen2")),
-              HasSubstr("general.architecture is 'qwen2'; expected 'llama'"));
+  EXPECT_THAT(refusal(GgufWriter().str("general.architecture", "gemma3")),
+              HasSubstr("general.architecture is 'gemma3'; expected 'llama' or 'qwen2'"));
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
   const TempFile whole(ModelFile().bytes());
   EXPECT_EQ(open_model(whole.path).str("general.architecture"), "llama");

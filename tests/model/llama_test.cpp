@@ -7,6 +7,7 @@
 #include "engine/device/open.hpp"
 #include "engine/device/simt/simt_device.hpp"
 #include "engine/ops/attention_decode.hpp"
+#include "engine/ops/bias.hpp"
 #include "engine/ops/kv_append.hpp"
 #include "engine/ops/residual_add.hpp"
 #include "engine/ops/rms_norm.hpp"
@@ -102,6 +103,9 @@ const NamedShape kShapes[] = {
       .types = {gguf::TensorType::f16, gguf::TensorType::f32}}},
     // As many heads of K and V as of queries, together wider than the model.
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
+    {"frequency_factors", {.rope_factors = true}},
+    // Biases, and pairs that stand half of the rotated dimensions apart.
+    {"qwen2", {.architecture = "qwen2"}},
 };
 
 class LlamaGates : public ::testing::TestWithParam<NamedShape> {};
@@ -173,6 +177,29 @@ const Fault kFaults[] = {
     {"no_residual", "residual_add", erased<ResidualAddParams>([](ResidualAddParams) {})},
     {"no_activation", "swiglu", erased<SwigluParams>([](SwigluParams) {})},
 };
+
+/// Faults that only a model of qwen2 shows.
+const Fault kQwen2Faults[] = {
+    {"no_bias", "bias", erased<BiasParams>([](BiasParams) {})},
+    {"normal_pairs", "rope_neox", erased<RopeParams>(rope_normal)},
+};
+
+class Qwen2Faults : public ::testing::TestWithParam<Fault> {
+ protected:
+  ~Qwen2Faults() override { substitute_kernel(GetParam().kernel, nullptr); }
+};
+
+TEST_P(Qwen2Faults, AreFound) {
+  const OpenModelFile model{ModelFile({.architecture = "qwen2"})};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(7, 8);
+  ASSERT_TRUE(judge(model.file, loaded.run(tokens)).passed());
+  substitute_kernel(GetParam().kernel, GetParam().function);
+  EXPECT_FALSE(judge(model.file, loaded.run(tokens)).passed());
+}
+
+INSTANTIATE_TEST_SUITE_P(, Qwen2Faults, ::testing::ValuesIn(kQwen2Faults),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 class LlamaFaults : public ::testing::TestWithParam<Fault> {
  protected:

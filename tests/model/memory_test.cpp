@@ -18,6 +18,8 @@ std::unique_ptr<Device> simt(std::size_t memory_bytes = 0) {
 TEST(ModelMemory, IsWhatTheModelThenHolds) {
   const ModelFile::Shape shapes[] = {{},
                                      {.n_layers = 3, .tied = false},
+                                     {.rope_factors = true},
+                                     {.architecture = "qwen2"},
                                      {.width = 40,
                                       .n_ffn = 44,
                                       .n_kv_heads = 1,
@@ -53,10 +55,10 @@ TEST(ModelMemory, IsRefusedByOwnerWithTheContextThatFits) {
   ModelFile::Shape shape;
   shape.n_context = 1 << 20;
   const OpenModelFile opened{ModelFile(shape)};
-  // 4 bytes for each of 2 layers, 2 heads of K and V and 16 dimensions: 256 bytes a position, and 6 pairs of
-  // 8 bytes in the table of angles, which is made on the host first: twice 48.
+  // 4 bytes for each of 2 layers, 2 heads of K and V and 16 dimensions: 256 bytes a position, 6 pairs of 8 bytes
+  // in the table of angles, which is made on the host first: twice 48, and 4 for a token of the prompt.
   const std::string refusal = refusal_of(*simt(10'000'000), opened.file, 1'000'000);
-  EXPECT_NE(refusal.find(": not enough memory for a context of 1000000: 352."), std::string::npos) << refusal;
+  EXPECT_NE(refusal.find(": not enough memory for a context of 1000000: 356."), std::string::npos) << refusal;
   for (const char* part : {"kv_cache 256.0 MB", "rope_table 48.0 MB", "loading 48.0 MB", "weights ",
                            "activations ", "has 10.0 MB free"}) {
     EXPECT_NE(refusal.find(part), std::string::npos) << refusal;
@@ -64,7 +66,7 @@ TEST(ModelMemory, IsRefusedByOwnerWithTheContextThatFits) {
   const std::size_t at = refusal.find("; a context of ");
   ASSERT_NE(at, std::string::npos) << refusal;
   const int fits = std::stoi(refusal.substr(at + std::string("; a context of ").size()));
-  EXPECT_NEAR(fits, 10e6 / 352, 1000);
+  EXPECT_NEAR(fits, 10e6 / 356, 1000);
   EXPECT_EQ(refusal_of(*simt(10'000'000), opened.file, fits), "(loaded)");
   EXPECT_NE(refusal_of(*simt(10'000'000), opened.file, fits + 1), "(loaded)");
   EXPECT_EQ(refusal_of(*simt(10'000), opened.file, 100).find("would fit"), std::string::npos);

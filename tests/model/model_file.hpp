@@ -57,7 +57,7 @@ inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, 
   return blocks;
 }
 
-/// A GGUF file of a small model of the llama architecture with random weights: two layers, or whatever the
+/// A GGUF file of a small model with random weights: two layers, or whatever the
 /// members say when it is made. Its parts can be changed before it is written.
 class ModelFile {
  public:
@@ -71,7 +71,9 @@ class ModelFile {
     std::uint32_t head_dim = 16;
     std::uint32_t n_rotated = 12;
     std::uint32_t n_vocab = 67;
-    bool tied = true;  ///< no output matrix
+    bool tied = true;                    ///< no output matrix
+    bool rope_factors = false;           ///< frequency factors
+    std::string architecture = "llama";  ///< or qwen2, which has biases
     /// Of the matrices, in turn.
     std::vector<gguf::TensorType> types{gguf::TensorType::q8_0, gguf::TensorType::f32, gguf::TensorType::q4_1,
                                         gguf::TensorType::f16};
@@ -92,18 +94,19 @@ class ModelFile {
   explicit ModelFile(const Shape& s) {
     const std::uint32_t q_width = s.n_heads * s.head_dim;
     const std::uint32_t kv_width = s.n_kv_heads * s.head_dim;
-    metadata = {{"general.architecture", "llama"},
-                {"llama.block_count", s.n_layers},
-                {"llama.context_length", s.n_context},
-                {"llama.embedding_length", s.width},
-                {"llama.feed_forward_length", s.n_ffn},
-                {"llama.attention.head_count", s.n_heads},
-                {"llama.attention.head_count_kv", s.n_kv_heads},
-                {"llama.attention.key_length", s.head_dim},
-                {"llama.attention.value_length", s.head_dim},
-                {"llama.rope.dimension_count", s.n_rotated},
-                {"llama.rope.freq_base", 500.f},
-                {"llama.attention.layer_norm_rms_epsilon", 3e-3f}};
+    const auto key = [&](const char* name) { return s.architecture + "." + name; };
+    metadata = {{"general.architecture", s.architecture},
+                {key("block_count"), s.n_layers},
+                {key("context_length"), s.n_context},
+                {key("embedding_length"), s.width},
+                {key("feed_forward_length"), s.n_ffn},
+                {key("attention.head_count"), s.n_heads},
+                {key("attention.head_count_kv"), s.n_kv_heads},
+                {key("attention.key_length"), s.head_dim},
+                {key("attention.value_length"), s.head_dim},
+                {key("rope.dimension_count"), s.n_rotated},
+                {key("rope.freq_base"), 500.f},
+                {key("attention.layer_norm_rms_epsilon"), 3e-3f}};
     std::size_t next = 0;
     const auto matrix = [&](const std::string& name, std::uint32_t rows, std::uint32_t cols) {
       tensors[name + ".weight"] = {{cols, rows}, s.types[next++ % s.types.size()], 0, std::sqrt(3.0 / cols)};
@@ -123,6 +126,17 @@ class ModelFile {
       matrix(block + "ffn_up", s.n_ffn, s.width);
       matrix(block + "ffn_down", s.width, s.n_ffn);
     }
+    if (s.architecture == "qwen2") {
+      const auto bias = [&](const std::string& name, std::uint32_t n) {
+        for (std::uint32_t layer = 0; layer < s.n_layers; ++layer)
+          tensors["blk." + std::to_string(layer) + "." + name + ".bias"] = {
+              {n}, gguf::TensorType::f32, 0, 0.5};
+      };
+      bias("attn_q", q_width);
+      bias("attn_k", kv_width);
+      bias("attn_v", kv_width);
+    }
+    if (s.rope_factors) tensors["rope_freqs.weight"] = {{s.n_rotated / 2}, gguf::TensorType::f32, 3, 2};
     vector("output_norm");
     matrix("token_embd", s.n_vocab, s.width);
     if (!s.tied) matrix("output", s.n_vocab, s.width);

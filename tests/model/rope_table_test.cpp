@@ -5,6 +5,8 @@
 #include <xxhash.h>
 
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "engine/error.hpp"
 #include "reference/rope_table.hpp"
@@ -20,13 +22,14 @@ double error_in_ulps(float got, long double want) {
   return static_cast<double>(std::fabs(got - want) / std::ldexp(1.0L, std::max(exponent, -126) - 23));
 }
 
-void expect_right_everywhere(int n_rotated, double base, int step) {
-  const RopeTable table(n_rotated, base);
+void expect_right_everywhere(int n_rotated, double base, int step, std::span<const float> factors = {}) {
+  const RopeTable table(n_rotated, base, factors);
   double worst = 0;
   for (int position = 0; position < kPositions; position += step) {
     const std::vector<float2> row = table.row(position);
     for (int i = 0; i < n_rotated / 2; ++i) {
-      const reference::CosineSine want = reference::rope_angle(position, i, n_rotated, base);
+      const double factor = factors.empty() ? 1 : static_cast<double>(factors[static_cast<std::size_t>(i)]);
+      const reference::CosineSine want = reference::rope_angle(position, i, n_rotated, base, factor);
       const float2 got = row[static_cast<std::size_t>(i)];
       if (position == 0) {
         EXPECT_EQ(got.x, 1.0f);
@@ -48,6 +51,10 @@ TEST(RopeTable, OtherBasesAndWidths) {
   expect_right_everywhere(80, 10000, 41);
   expect_right_everywhere(96, 1e6, 43);
   expect_right_everywhere(20, 1, 1009);
+}
+
+TEST(RopeTable, DividesByTheFactors) {
+  expect_right_everywhere(10, 500000, 37, std::vector{1.f, 1.1f, 3.7f, 8.f, 32.f});
 }
 
 TEST(RopeTable, RowsAreTheRows) {
@@ -75,6 +82,9 @@ TEST(RopeTable, RefusesWhatHasNoAngles) {
   EXPECT_THROW(RopeTable(64, 0.5), Error);
   EXPECT_THROW(RopeTable(64, std::nan("")), Error);
   EXPECT_THROW(RopeTable(64, HUGE_VAL), Error);
+  for (const float factor : {0.f, -2.f, HUGE_VALF, std::nanf(""), 0.5f})
+    EXPECT_THROW(RopeTable(4, 10000, std::vector{factor, 1.f}), Error) << factor;
+  EXPECT_THROW(RopeTable(4, 10000, std::vector{1.f}), Error);
   EXPECT_THROW(RopeTable(64, 10000).row(-1), Error);
   EXPECT_THROW(RopeTable(64, 10000).row((1 << 22) + 1), Error);
   EXPECT_THROW(RopeTable(64, 10000).rows(-1), Error);

@@ -45,6 +45,25 @@ TEST(Reference, RopeTurnsPairs) {
   }
 }
 
+TEST(Reference, FactorsDivideAngles) {
+  Matrix<double> x(1, 4);
+  x << 1, 0, 1, 0;
+  rope<double>(RopePairs::normal, x, 2, 4, 16, {1, 8});  // angles 2 and 2 / 4 / 8
+  const double expected[] = {std::cos(2.0), std::sin(2.0), std::cos(0.0625), std::sin(0.0625)};
+  for (int i = 0; i < 4; ++i) EXPECT_NEAR(x(0, i), expected[i], 1e-15) << i;
+}
+
+TEST(Reference, BiasIsAdded) {
+  EXPECT_EQ(bias<double>(vector_of({1, -2}), vector_of({0.5, 4})), vector_of({1.5, 2}));
+}
+
+TEST(Reference, AdvanceFollowsThePromptThenTheChoice) {
+  EXPECT_EQ(advance(0, 9, {5, 6}).token, 6);
+  EXPECT_EQ(advance(0, 9, {5, 6}).position, 1);
+  EXPECT_EQ(advance(1, 9, {5, 6}).token, 9);
+  EXPECT_EQ(advance(7, 9, {}).token, 9);
+}
+
 TEST(Reference, GemvAndOrdersOfSummation) {
   Matrix<float> a(1, 4);
   a << 0x1p24f, 1, 1, 1;

@@ -1,0 +1,214 @@
+#include "engine/model/step_plan.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "engine/error.hpp"
+#include "engine/ops/advance.hpp"
+#include "engine/ops/argmax.hpp"
+#include "engine/ops/attention_decode.hpp"
+#include "engine/ops/bias.hpp"
+#include "engine/ops/embedding.hpp"
+#include "engine/ops/gemv.hpp"
+#include "engine/ops/kv_append.hpp"
+#include "engine/ops/residual_add.hpp"
+#include "engine/ops/rms_norm.hpp"
+#include "engine/ops/rope.hpp"
+#include "engine/ops/swiglu.hpp"
+
+namespace m40llm {
+namespace {
+
+const Op<GemvParams>& gemv_op(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::f32:
+      return kGemvF32;
+    case gguf::TensorType::f16:
+      return kGemvF16;
+    case gguf::TensorType::q8_0:
+      return kGemvQ8_0;
+    case gguf::TensorType::q4_1:
+      return kGemvQ4_1;
+    default:
+      throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
+  }
+}
+
+const Op<EmbeddingParams>& embedding_op(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::f32:
+      return kEmbeddingF32;
+    case gguf::TensorType::f16:
+      return kEmbeddingF16;
+    case gguf::TensorType::q8_0:
+      return kEmbeddingQ8_0;
+    case gguf::TensorType::q4_1:
+      return kEmbeddingQ4_1;
+    default:
+      throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
+  }
+}
+
+/// Writes down the ops of a step.
+class Planner {
+ public:
+  Planner(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
+          const Workspace& workspace, const float2* rope_table)
+      : device_(device),
+        h_(h),
+        weights_(weights),
+        cache_(cache),
+        workspace_(workspace),
+        rope_table_(rope_table) {}
+
+  StepPlan plan() {
+    const WeightMatrix& embedding = *weights_.find_matrix(Role::embedding);
+    const EmbeddingParams row{embedding.matrix.view(), workspace_.token(), at(Activation::hidden)};
+    add("embedding", embedding_op(embedding.type), row, Activation::hidden).format =
+        gguf::name(embedding.type);
+    for (layer_ = 0; layer_ < h_.n_layers; ++layer_) {
+      attention();
+      feed_forward();
+    }
+    layer_ = -1;
+    norm("output norm", Role::output_norm);
+    // Without an output matrix the embedding's is one.
+    const WeightMatrix* const output = weights_.find_matrix(Role::output);
+    product("logits", output != nullptr ? *output : embedding, Activation::normed, Activation::logits);
+    const int* const chosen = workspace_.chosen().data();
+    sequence("next token", kArgmax,
+             ArgmaxParams{at(Activation::logits), workspace_.chosen().data(), h_.n_vocab});
+    sequence("advance", kAdvance,
+             AdvanceParams{workspace_.token(), workspace_.position(), chosen, workspace_.prompt(),
+                           workspace_.prompt_length(), 1, cache_.n_positions()});
+    return std::move(plan_);
+  }
+
+ private:
+  float* at(Activation a) const { return workspace_[a].data(); }
+
+  template <class Params>
+  PlannedOp& enter(const char* label, const Op<Params>& op, const Params& params, Writes writes) {
+    const Variant<Params>& variant = op.default_variant(params);
+    if (variant.scratch_bytes(params, device_.n_sms()) != 0)
+      throw std::logic_error(std::string(op.name) + "/" + variant.name + ": a step has no scratch for it");
+    PlannedOp& planned = plan_.emplace_back();
+    planned.layer = layer_;
+    planned.label = label;
+    planned.op = op.name;
+    planned.variant = variant.name;
+    planned.work = op.work(params);
+    planned.launches = variant.launches(params, device_.n_sms(), nullptr);
+    planned.writes = writes;
+    return planned;
+  }
+  template <class Params>
+  PlannedOp& add(const char* label, const Op<Params>& op, const Params& params, Activation written) {
+    PlannedOp& planned = enter(label, op, params, Writes::activation);
+    planned.values = {workspace_[written].data(), workspace_[written].size()};
+    return planned;
+  }
+  template <class Params>
+  void sequence(const char* label, const Op<Params>& op, const Params& params) {
+    enter(label, op, params, Writes::sequence);
+  }
+
+  void attention() {
+    norm("attention norm", Role::attention_norm);
+    projection("Q", Role::q, Activation::q);
+    bias("bias of Q", Role::q_bias, Activation::q);
+    projection("K", Role::k, Activation::k);
+    bias("bias of K", Role::k_bias, Activation::k);
+    projection("V", Role::v, Activation::v);
+    bias("bias of V", Role::v_bias, Activation::v);
+    rope("rope of Q", Activation::q, h_.n_heads);
+    rope("rope of K", Activation::k, h_.n_kv_heads);
+    half* const k = cache_.k(layer_);
+    half* const v = cache_.v(layer_);
+    enter("kv append", kKvAppend,
+          KvAppendParams{at(Activation::k), at(Activation::v), k, v, workspace_.position(), h_.n_kv_heads,
+                         h_.head_dim, cache_.position_stride(), cache_.head_stride()},
+          Writes::kv_cache);
+    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h_.head_dim)));
+    const AttentionDecodeParams attended{at(Activation::q),
+                                         k,
+                                         v,
+                                         workspace_.position(),
+                                         at(Activation::attention),
+                                         h_.n_heads,
+                                         h_.n_kv_heads,
+                                         h_.head_dim,
+                                         cache_.position_stride(),
+                                         cache_.head_stride(),
+                                         scale};
+    add("attention", kAttentionDecode, attended, Activation::attention).work_a_position =
+        work_a_position(attended);
+    product("attention output", *weights_.find_matrix(Role::attention_output, layer_), Activation::attention,
+            Activation::projected);
+    residual("residual of attention");
+  }
+
+  void feed_forward() {
+    norm("ffn norm", Role::ffn_norm);
+    projection("gate", Role::gate, Activation::gate);
+    projection("up", Role::up, Activation::up);
+    add("swiglu", kSwiglu,
+        SwigluParams{at(Activation::gate), at(Activation::up), at(Activation::activated), h_.n_ffn},
+        Activation::activated);
+    product("down", *weights_.find_matrix(Role::down, layer_), Activation::activated, Activation::projected);
+    residual("residual of ffn");
+  }
+
+  void norm(const char* label, Role role) {
+    add(label, kRmsNorm,
+        RmsNormParams{at(Activation::hidden), weights_.find_vector(role, layer_)->data(),
+                      at(Activation::normed), 1, h_.width, h_.eps},
+        Activation::normed);
+  }
+  void product(const char* label, const WeightMatrix& weights, Activation x, Activation y) {
+    add(label, gemv_op(weights.type), GemvParams{weights.matrix.view(), at(x), at(y)}, y).format =
+        gguf::name(weights.type);
+  }
+  void projection(const char* label, Role role, Activation y) {
+    product(label, *weights_.find_matrix(role, layer_), Activation::normed, y);
+  }
+  /// Where the architecture has one.
+  void bias(const char* label, Role role, Activation y) {
+    const Buffer<float>* const b = weights_.find_vector(role, layer_);
+    if (b != nullptr) add(label, kBias, BiasParams{at(y), b->data(), 1, static_cast<int>(b->size())}, y);
+  }
+  void rope(const char* label, Activation x, int n_heads) {
+    const Op<RopeParams>& op = h_.architecture->rope_pairs == RopePairs::normal ? kRopeNormal : kRopeNeox;
+    add(label, op, RopeParams{at(x), rope_table_, workspace_.position(), n_heads, h_.head_dim, h_.n_rotated},
+        x);
+  }
+  void residual(const char* label) {
+    add(label, kResidualAdd, ResidualAddParams{at(Activation::hidden), at(Activation::projected), h_.width},
+        Activation::hidden);
+  }
+
+  const Device& device_;
+  const Hparams& h_;
+  const Weights& weights_;
+  const KvCache& cache_;
+  const Workspace& workspace_;
+  const float2* rope_table_;
+  int layer_ = -1;
+  StepPlan plan_;
+};
+
+}  // namespace
+
+StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
+                   const Workspace& workspace, const float2* rope_table) {
+  return Planner(device, h, weights, cache, workspace, rope_table).plan();
+}
+
+void run(Stream& stream, const StepPlan& plan, const std::function<void(const PlannedOp&)>& queued) {
+  for (const PlannedOp& op : plan) {
+    for (const Launch& launch : op.launches) stream.launch(launch);
+    if (queued) queued(op);
+  }
+}
+
+}  // namespace m40llm
