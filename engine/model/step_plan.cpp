@@ -77,7 +77,7 @@ class Planner {
     product("logits", output != nullptr ? *output : embedding, Activation::normed, Activation::logits);
     const int* const chosen = workspace_.chosen().data();
     sequence("next token", kArgmax,
-             ArgmaxParams{at(Activation::logits), workspace_.chosen().data(), h_.n_vocab});
+             ArgmaxParams{at(Activation::logits), workspace_.chosen().data(), 1, h_.n_vocab});
     sequence("advance", kAdvance,
              AdvanceParams{workspace_.token(), workspace_.position(), chosen, workspace_.prompt(),
                            workspace_.prompt_length(), 1, cache_.n_positions()});
@@ -123,23 +123,21 @@ class Planner {
     bias("bias of V", Role::v_bias, Activation::v);
     rope("rope of Q", Activation::q, h_.n_heads);
     rope("rope of K", Activation::k, h_.n_kv_heads);
-    half* const k = cache_.k(layer_);
-    half* const v = cache_.v(layer_);
+    const KvView cache = cache_.view(layer_);
     enter("kv append", kKvAppend,
-          KvAppendParams{at(Activation::k), at(Activation::v), k, v, workspace_.position(), h_.n_kv_heads,
-                         h_.head_dim, cache_.position_stride(), cache_.head_stride()},
+          KvAppendParams{at(Activation::k), at(Activation::v), cache, workspace_.sequence(),
+                         workspace_.position(), 1, h_.n_kv_heads, h_.head_dim},
           Writes::kv_cache);
     const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h_.head_dim)));
     const AttentionDecodeParams attended{at(Activation::q),
-                                         k,
-                                         v,
+                                         cache,
+                                         workspace_.sequence(),
                                          workspace_.position(),
                                          at(Activation::attention),
+                                         1,
                                          h_.n_heads,
                                          h_.n_kv_heads,
                                          h_.head_dim,
-                                         cache_.position_stride(),
-                                         cache_.head_stride(),
                                          scale};
     add("attention", kAttentionDecode, attended, Activation::attention).work_a_position =
         work_a_position(attended);
@@ -179,8 +177,8 @@ class Planner {
   }
   void rope(const char* label, Activation x, int n_heads) {
     const Op<RopeParams>& op = h_.architecture->rope_pairs == RopePairs::normal ? kRopeNormal : kRopeNeox;
-    add(label, op, RopeParams{at(x), rope_table_, workspace_.position(), n_heads, h_.head_dim, h_.n_rotated},
-        x);
+    add(label, op,
+        RopeParams{at(x), rope_table_, workspace_.position(), 1, n_heads, h_.head_dim, h_.n_rotated}, x);
   }
   void residual(const char* label) {
     add(label, kResidualAdd, ResidualAddParams{at(Activation::hidden), at(Activation::projected), h_.width},

@@ -6,7 +6,7 @@ namespace m40llm {
 namespace {
 
 constexpr const char* kOwner = "activations";
-constexpr std::size_t kFed = 3;  // token, position, the prompt's length
+constexpr std::size_t kFed = 4;  // token, position, the prompt's length, sequence
 
 /// Elements of an activation.
 std::size_t elements(Activation a, const Hparams& h) {
@@ -53,12 +53,12 @@ Workspace::Workspace(Device& device, Stream& stream, const Hparams& h, int n_pos
 }
 
 void Workspace::feed(Stream& stream, int token, int position) const {
-  fed_.upload(stream, std::array{token, position, 0});
+  fed_.upload(stream, std::array{token, position, 0, 0});
 }
 
 void Workspace::feed(Stream& stream, std::span<const int> prompt) const {
   prompt_.upload(stream, prompt);
-  fed_.upload(stream, std::array{prompt.front(), 0, static_cast<int>(prompt.size())});
+  fed_.upload(stream, std::array{prompt.front(), 0, static_cast<int>(prompt.size()), 0});
 }
 
 }  // namespace m40llm

@@ -36,6 +36,7 @@ class Workspace {
   int* token() const { return fed_.data(); }              ///< that the next step is fed
   int* position() const { return fed_.data() + 1; }       ///< of it
   int* prompt_length() const { return fed_.data() + 2; }  ///< 0: tokens are chosen from here on
+  int* sequence() const { return fed_.data() + 3; }       ///< of the cache: there is one
   int* prompt() const { return prompt_.data(); }          ///< (n_positions)
   /// That the last step chose; ~i, which is negative, if logit i is the first that is not finite.
   const Buffer<int>& chosen() const { return chosen_; }
