@@ -12,6 +12,7 @@
 #include "bench/decode_run.hpp"
 #include "bench/evidence.hpp"
 #include "bench/options.hpp"
+#include "bench/plan_table.hpp"
 #include "bench/statistics.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
@@ -169,10 +170,19 @@ void print(const Decoded& result, const Json& entry) {
       kExactOracleLimit, c.same_argmax, c.decidable_steps, c.steps);
 }
 
+int print_plan(const Options& options) {
+  const std::unique_ptr<Device> device = open_device(options.common.device);
+  std::cerr << describe(device->info()) << std::endl;
+  const Decoder decoder(*device, options.decode);
+  std::cout << plan_table(decoder.model().plan(), decoder.model().n_positions());
+  return 0;
+}
+
 int run(const std::vector<std::string>& command) {
   Options options;
   CLI::App app(
-      "Continues prompts (raw text, greedily) with a model of the llama or qwen2 architecture and times every token.",
+      "Continues prompts (raw text, greedily) with a model of the llama or qwen2 architecture and times "
+      "every token.",
       kProgram);
   app.add_option("--model", options.decode.model, "GGUF file; needed")->type_name("FILE");
   const PromptFlags prompt_flags(app);
@@ -203,10 +213,25 @@ int run(const std::vector<std::string>& command) {
       });
   app.add_flag("--find-not-finite", options.decode.find_not_finite,
                "a step whose logits are not finite is taken again, op by op: the first such op is named");
+  bool plan = false;
+  app.add_flag(
+      "--plan", plan,
+      "print what a step launches, as a table, for a step that attends to all of --context, and decode "
+      "nothing");
   add_json_flag(app, options.common.json);
   add_device_flags(app, options.common.device);
   if (const auto code = parse(app, command)) return *code;
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
+  if (plan) {
+    for (const CLI::Option* const other : app.get_options()) {
+      const std::string& name = other->get_single_name();
+      const bool of_the_run = name == "json" || name == "logits" || name == "oracle" || name == "against" ||
+                              name == "prompt" || name == "prompt-file" || name == "find-not-finite";
+      if (of_the_run && other->count() != 0)
+        throw UsageError("--plan decodes nothing: --" + name + " is not expected with it");
+    }
+    return print_plan(options);
+  }
   options.decode.special = prompt_flags.special();
   check_is_no_input("--json", options.common.json, options, prompt_flags.files());
   check_is_no_input("--logits", options.logits, options, prompt_flags.files());

@@ -53,6 +53,7 @@ class Decoder {
   Decoder(Device& device, const DecodeOptions& options);
 
   const gguf::File& file() const { return file_; }
+  const Llama& model() const { return model_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   std::string text(const std::vector<int>& tokens) const { return tokenizer_.decode(tokens); }
 

@@ -762,6 +762,25 @@ class Decode(CliTest):
                                             "--seed", "9", "--workers", "3", "--json", again, "--against", records))
         self.assertIn("5 equal, 0 different, 0 stale", result.stdout)
 
+    def test_the_plan_of_a_step(self):
+        path = self.model()
+        result = self.assert_ok(self.decode(path, "--plan", "--context", "7"))
+        lines = result.stdout.splitlines()
+        self.assertIn("attends to 7 positions", lines[0])
+        ops = {line[:24].strip(): line.split() for line in lines[2:]}
+        self.assertIn("attention_decode", " ".join(ops["attention"]))
+        self.assertIn("advance/row", ops["advance"])
+        shares = [float(share) for share in re.findall(r"([\d.]+) %", "\n".join(lines[2:-1]))]
+        self.assertAlmostEqual(sum(shares), 100, delta=0.2)
+        self.assertRegex(lines[-1], r"^total +\d+ launches a token +\d+ +100.00 % +\d+$")
+        # Only attention depends on the context: two times 2 bytes a KV head and dimension more, a position more.
+        longer = self.assert_ok(self.decode(path, "--plan", "--context", "8")).stdout.splitlines()
+        changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
+        self.assertEqual(changed, ["attention", "total"])
+        for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--logits", self.folder / "x.npy"]):
+            self.assert_error(self.decode(path, "--plan", *flag), 2, "--plan decodes nothing", flag[0])
+        self.assertFalse((self.folder / "x.jsonl").exists())
+
     def test_files_that_are_no_model(self):
         self.assert_refused(self.folder / "none.gguf", "No such file", "expected a GGUF file")
         self.assert_refused(self.folder, "is a directory", "expected a GGUF file")
