@@ -31,12 +31,16 @@ constexpr std::string_view kPunctuation = R"([\p{P}$+<=>^~|]+)";
 constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+)"
                                    "| ?[^" WS R"(\p{L}\p{N}]+)"
                                    "|[" WS "]+(?![^" WS "])|[" WS "]+";
-constexpr std::string_view kLlama3 =
-    R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
-    "| ?[^" WS R"(\p{L}\p{N}]+[\r\n]*)"
-    "|[" WS R"(]*[\r\n]+)"
-    "|[" WS "]+(?![^" WS "])|[" WS "]+";
+// GPT-2's with contractions in either case, any one char before a word and line ends apart; `digits` is a number.
+#define LLAMA3(digits)                                                                                   \
+  R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits "| ?[^" WS \
+  R"(\p{L}\p{N}]+[\r\n]*)"                                                                               \
+  "|[" WS R"(]*[\r\n]+)"                                                                                 \
+  "|[" WS "]+(?![^" WS "])|[" WS "]+"
+constexpr std::string_view kLlama3 = LLAMA3(R"(\p{N}{1,3})");
+constexpr std::string_view kQwen2 = LLAMA3(R"(\p{N})");
 
+#undef LLAMA3
 #undef WS
 
 struct Rule {
@@ -52,6 +56,7 @@ constexpr std::array kRules{
     Rule{"default", {kPunctuation, kGpt2, kDigits, kThreeDigits}, false, false},
     Rule{"gpt-2", {kGpt2}, false, false},
     Rule{"llama-bpe", {kLlama3}, true, true},
+    Rule{"qwen2", {kQwen2}, false, false},
     Rule{"smollm", {kDigit, kGpt2}, false, false},
 };
 

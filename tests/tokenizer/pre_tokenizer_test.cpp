@@ -22,12 +22,14 @@ TEST(PreTokenizer, Contractions) {
   }
   EXPECT_EQ(split("llama-bpe", "it's IT'S we'Ll"), (Pieces{"it", "'s", " IT", "'S", " we", "'Ll"}));
   EXPECT_EQ(split("llama-bpe", "'tis"), (Pieces{"'t", "is"}));
+  EXPECT_EQ(split("qwen2", "it's IT'S we'Ll"), (Pieces{"it", "'s", " IT", "'S", " we", "'Ll"}));
 }
 
 TEST(PreTokenizer, Numbers) {
   EXPECT_EQ(split("gpt-2", "in 12345"), (Pieces{"in", " 12345"}));
   EXPECT_EQ(split("smollm", "in 12345"), (Pieces{"in", " ", "1", "2", "3", "4", "5"}));
   EXPECT_EQ(split("llama-bpe", "in 12345"), (Pieces{"in", " ", "123", "45"}));
+  EXPECT_EQ(split("qwen2", "in 123"), (Pieces{"in", " ", "1", "2", "3"}));
   // By threes from the left, and the space before them is cut off by the rule for numbers.
   EXPECT_EQ(split("default", "in 12345"), (Pieces{"in", " ", "123", "45"}));
   EXPECT_EQ(split("default", "in 12"), (Pieces{"in", " ", "12"}));
@@ -45,6 +47,7 @@ TEST(PreTokenizer, WhiteSpace) {
   }
   EXPECT_EQ(split("llama-bpe", "a   b"), (Pieces{"a", "  ", " b"}));
   EXPECT_EQ(split("llama-bpe", "a \n\n b"), (Pieces{"a", " \n\n", " b"}));
+  EXPECT_EQ(split("qwen2", "a \n\n b"), (Pieces{"a", " \n\n", " b"}));
   EXPECT_EQ(split("llama-bpe", "\tb"), (Pieces{"\tb"}));
   // A digit ends the piece for what comes after it in the list, so white space before it stays together.
   EXPECT_EQ(split("smollm", "a  5"), (Pieces{"a", "  ", "5"}));
