@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "engine/device/open.hpp"
 #include "engine/device/simt/simt_device.hpp"
@@ -177,6 +181,30 @@ const Fault kFaults[] = {
     {"no_residual", "residual_add", erased<ResidualAddParams>([](ResidualAddParams) {})},
     {"no_activation", "swiglu", erased<SwigluParams>([](SwigluParams) {})},
 };
+
+/// An independent implementation's logits of the same random model, by scripts/oracle_tiny.py.
+TEST(Llama, AgreesWithTheTinyOracle) {
+  constexpr double kLimit =
+      0.0025;  // K and V are rounded to binary16 here and not there, which moves up to 0.0019
+  const std::pair<const char*, ModelFile::Shape> models[] = {
+      {"qwen2", {.n_rotated = 16, .architecture = "qwen2"}},
+      {"factors", {.n_rotated = 16, .rope_factors = true}}};
+  for (const auto& [name, shape] : models) {
+    const ModelFile file(shape);
+    if (const char* const folder = std::getenv("M40LLM_KEEP_MODELS"))
+      std::ofstream(std::string(folder) + "/" + name + ".gguf", std::ios::binary) << file.bytes();
+    const OpenModelFile model{file};
+    const DeviceRun run = Loaded(model.file).run(std::vector{3, 1, 4, 15, 9, 26, 5, 35});
+    std::ifstream oracle(std::string(M40LLM_TEST_DATA "/tiny_") + name + ".txt");
+    for (const std::vector<float>& logits : run.logits) {
+      for (const float logit : logits) {
+        double want = 0;
+        ASSERT_TRUE(oracle >> want) << name;
+        ASSERT_NEAR(static_cast<double>(logit), want, kLimit) << name;
+      }
+    }
+  }
+}
 
 /// Faults that only a model of qwen2 shows.
 const Fault kQwen2Faults[] = {
