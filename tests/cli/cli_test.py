@@ -859,11 +859,11 @@ class Decode(CliTest):
         def other(**metadata):
             def change(model):
                 model.metadata.update({key.replace("__", "."): value for key, value in metadata.items()})
-                model.metadata["tokenizer.ggml.pre"] = "qwen2"
+                model.metadata["tokenizer.ggml.pre"] = "gemma3"
                 model.tensors["blk.0.attn_q.weight"] = [IQ4_XS, (256, 4)]
             return change
 
-        self.assert_refused(self.model(other(general__architecture="qwen2")), "general.architecture is 'qwen2'")
+        self.assert_refused(self.model(other(general__architecture="gemma3")), "general.architecture is 'gemma3'")
         self.assert_refused(self.model(other(general__type="adapter")), "general.type is 'adapter'")
         self.assert_refused(self.model(other(split__count=3, split__no=2)), "is part 3 of 3 of a model")
         self.assert_refused(self.model(other(general__architecture="\x1b[31mred")), "'\\x1b[31mred'")

@@ -414,7 +414,7 @@ TEST(Tokenizer, RefusesFilesItCannotUse) {
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "llama"), {"'llama' is not supported", "gpt2"});
   expect_refused(GgufWriter().str("tokenizer.ggml.model", "gpt2"),
                  {"'tokenizer.ggml.pre' is missing", "smollm"});
-  expect_refused(v.writer("qwen2"), {"'qwen2' is not supported", ", command-r,", ", default,", ", smollm,"});
+  expect_refused(v.writer("qwen9"), {"'qwen9' is not supported", ", command-r,", ", default,", ", smollm,"});
   GgufWriter w;
   w.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "gpt-2");
   expect_refused(w, {"'tokenizer.ggml.tokens' is missing"});
