@@ -163,6 +163,7 @@ class Bench {
     const Work work = sets_.front()->work();
     const Spread times = spread(samples);
     const double bytes_per_s = work.bytes / (times.median * 1e-6);
+    const std::vector<Launch> launches = suite_.launches(variant_.name, c.shape, device_.n_sms());
     Json record{{"kind", "bench"},
                 {"op", c.op},
                 {"variant", c.variant},
@@ -171,7 +172,7 @@ class Bench {
                 {"shape", named(c.shape)},
                 {"inputs", c.inputs},
                 {"seed", c.seed},
-                {"source_hash", hex(source_hash(suite_.source()))},
+                {"source_hash", hex(source_hash(launches))},
                 {"image", image_json(device_, variant_.kernel)},
                 {"order", order},
                 {"repetition", repetition},
@@ -192,7 +193,7 @@ class Bench {
                   {"error_over_bound", number(verdict.error_over_bound)},
                   {"output_hash", hex(verdict.output_hash)}}},
                 {"gpu_state", {{"before", state_before_}, {"after", after}}}};
-    add_launches(record, variant_.kernel, suite_.launches(variant_.name, c.shape, device_.n_sms()));
+    add_launches(record, variant_.kernel, launches);
     return record;
   }
 

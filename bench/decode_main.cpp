@@ -46,7 +46,8 @@ Json all_images_json(const Device& device) {
 std::uint64_t all_sources_hash() {
   std::vector<std::uint64_t> hashes;
   for (const Image& image : images()) {
-    if (image.arch == "sm_52") hashes.push_back(source_hash(image.source));
+    if (image.arch != "sm_52") continue;
+    for (const KernelResources& kernel : image.kernels) hashes.push_back(kernel.code_hash);
   }
   return hash_of(std::as_bytes(std::span(hashes)));
 }

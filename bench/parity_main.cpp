@@ -105,6 +105,7 @@ void print_row(const std::string& name, const Row& row) {
 
 Json record(const Suite& suite, const Case& c, const Device& device) {
   const VariantInfo variant = variant_info(suite, c.variant);
+  const std::vector<Launch> launches = suite.launches(c.variant, c.shape, device.n_sms());
   Json record{{"kind", "parity"},
               {"op", c.op},
               {"variant", c.variant},
@@ -114,10 +115,10 @@ Json record(const Suite& suite, const Case& c, const Device& device) {
               {"inputs", c.inputs},
               {"seed", c.seed},
               {"line", c.line()},
-              {"source_hash", hex(source_hash(suite.source()))},
+              {"source_hash", hex(source_hash(launches))},
               {"bit_exact", variant.bit_exact},
               {"image", image_json(device, variant.kernel)}};
-  add_launches(record, variant.kernel, suite.launches(c.variant, c.shape, device.n_sms()));
+  add_launches(record, variant.kernel, launches);
   return record;
 }
 
