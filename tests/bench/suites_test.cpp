@@ -10,7 +10,7 @@
 #include "bench/weights.hpp"
 #include "engine/device/image.hpp"
 #include "engine/device/simt/simt_device.hpp"
-#include "engine/ops/cast.hpp"
+#include "engine/ops/residual_add.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -404,18 +404,18 @@ TEST_F(Suites, ShapesBeyondALimitGetTheInputsThatSeeIt) {
   EXPECT_EQ(std::find(small.begin(), small.end(), kFar), small.end());
 }
 
-/// y of 4 blocks of 256 elements that cast_f32_f16 made, those blocks alone that count.
-std::vector<half> cast_ones(const DeviceOptions& options, unsigned unread_blocks) {
+/// 7 + 1 by 4 blocks of 256 elements, the first of which nobody reads.
+std::vector<float> eights(const DeviceOptions& options, unsigned unread_blocks) {
   const std::unique_ptr<Device> device = open_simt_device(options);
   const Buffer<float> x(*device, 1024, "x");
-  const Buffer<half> y(*device, 1024, "y");
+  const Buffer<float> y(*device, 1024, "y");
   const std::unique_ptr<Stream> stream = device->create_stream();
-  x.upload(*stream, std::vector<float>(1024, 1.0f));
-  y.upload(*stream, std::vector<half>(1024, half{7}));
+  x.upload(*stream, std::vector<float>(1024, 7.0f));
+  y.upload(*stream, std::vector<float>(1024, 1.0f));
   LaunchConfig config{{4}, 256};
   config.unread_blocks = unread_blocks;
-  stream->launch(kCastF32F16.variants[0].kernel, config, CastParams{x.data(), y.data(), 1024});
-  return y.download(*stream);
+  stream->launch(kResidualAdd.variants[0].kernel, config, ResidualAddParams{x.data(), y.data(), 1024});
+  return x.download(*stream);
 }
 
 TEST_F(Suites, UnreadBlocksAreLeftOutInAnyOrder) {
@@ -423,10 +423,10 @@ TEST_F(Suites, UnreadBlocksAreLeftOutInAnyOrder) {
     DeviceOptions options = simt();
     options.simt_order = order;
     options.simt_workers = 3;
-    const std::vector<half> y = cast_ones(options, 3);
-    for (std::size_t i = 0; i < 1024; ++i) ASSERT_EQ(y[i].bits, i < 768 ? 7 : 0x3c00) << i;
+    const std::vector<float> y = eights(options, 3);
+    for (std::size_t i = 0; i < 1024; ++i) ASSERT_EQ(y[i], i < 768 ? 7.0f : 8.0f) << i;
   }
-  EXPECT_THROW(cast_ones(simt(), 4), DeviceFault);
+  EXPECT_THROW(eights(simt(), 4), DeviceFault);
 }
 
 TEST_F(Suites, SparseMemoryReadsAsZeroOnBothSidesOfItsStart) {
