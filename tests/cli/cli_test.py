@@ -476,6 +476,7 @@ class Parity(CliTest):
         for flag in ("--op", "--filter"):
             for regex in ("[", "(", "*a"):
                 self.assert_error(run("m40llm-parity", flag, regex), 2, flag, f"'{regex}'", "regular expression")
+        self.assert_error(run("m40llm-parity", "--op", "argma", "--list"), 1, "no case matches", "'argma'")  # an op's whole name
 
     def test_regular_expressions_that_would_take_all_stack_or_time(self):
         flags = (("m40llm-parity", "--op"), ("m40llm-parity", "--filter"), ("m40llm-occupancy", "--filter"))
