@@ -13,6 +13,8 @@
 #include "bench/google_benchmark.hpp"
 #include "bench/options.hpp"
 #include "bench/output_file.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/statistics.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
@@ -279,16 +281,16 @@ int run(const std::vector<std::string>& command) {
   CommonOptions options;
   std::vector<std::string> own = command;
   const std::vector<std::string> flags = take_benchmark_flags(own);
-  CLI::App app(
+  CommandLine line(
       "Times every kernel variant with Google Benchmark, from device events, and judges the outputs again.",
       kProgram);
-  app.footer(
+  line.footer(
       "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests,\n"
       "--benchmark_min_time=SECONDS, --benchmark_repetitions=N, --benchmark_format=console|json,\n"
       "--benchmark_out=FILE, --benchmark_enable_random_interleaving=true, ...");
-  add_json_flag(app, options.json);
-  add_device_flags(app, options.device);
-  if (const auto code = parse(app, own)) return *code;
+  add_json_flag(line, options.json);
+  add_device_flags(line, options.device);
+  if (const auto code = line.parse(own)) return *code;
 
   check_values(flags);
   const std::string out = value_of("--benchmark_out", flags, "");

@@ -12,6 +12,8 @@
 #include "bench/decode_run.hpp"
 #include "bench/evidence.hpp"
 #include "bench/options.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/statistics.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
@@ -172,41 +174,31 @@ void print(const Decoded& result, const Json& entry) {
 
 int run(const std::vector<std::string>& command) {
   Options options;
-  CLI::App app(
+  CommandLine line(
       "Continues prompts (raw text, greedily) with a model of the llama architecture and times every token.",
       kProgram);
-  app.add_option("--model", options.decode.model, "GGUF file; needed")->type_name("FILE");
-  const PromptFlags prompt_flags(app);
-  app.add_option("--tokens", options.decode.n_tokens, "tokens to generate at most")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 22))
-      ->capture_default_str();
-  app.add_option(
-         "--context", options.decode.n_context,
-         "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 22));
-  app.add_option("--oracle", options.oracle,
-                 "judge the logits of the prompts in this file against an independent implementation's")
-      ->type_name("FILE");
-  app.add_option(
-         "--against", options.against,
-         "records of other runs, on any device: the logits must have the same bits, and some of them must "
-         "be there; repeatable")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  app.add_option("--logits", options.logits,
-                 "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
-                 "vocabulary), unless it fails or is cut short")
-      ->type_name("FILE")
-      ->check([](const std::string& file) {
-        return std::string(file.empty() ? "a file's name is expected" : "");
-      });
-  app.add_flag("--find-not-finite", options.decode.find_not_finite,
-               "a step whose logits are not finite is taken again, op by op: the first such op is named");
-  add_json_flag(app, options.common.json);
-  add_device_flags(app, options.common.device);
-  if (const auto code = parse(app, command)) return *code;
+  line.text("--model", options.decode.model, "GGUF file; needed", "FILE");
+  const PromptFlags prompt_flags(line);
+  constexpr int kMostTokens = 1 << 22;
+  line.count("--tokens", options.decode.n_tokens, kMostTokens, "tokens to generate at most");
+  line.count(
+      "--context", options.decode.n_context, kMostTokens,
+      "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")");
+  line.text("--oracle", options.oracle,
+            "judge the logits of the prompts in this file against an independent implementation's", "FILE");
+  line.texts(
+      "--against", options.against,
+      "records of other runs, on any device: the logits must have the same bits, and some of them must "
+      "be there; repeatable",
+      "FILE");
+  line.file("--logits", options.logits,
+            "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
+            "vocabulary), unless it fails or is cut short");
+  line.flag("--find-not-finite", options.decode.find_not_finite,
+            "a step whose logits are not finite is taken again, op by op: the first such op is named");
+  add_json_flag(line, options.common.json);
+  add_device_flags(line, options.common.device);
+  if (const auto code = line.parse(command)) return *code;
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   options.decode.special = prompt_flags.special();
   check_is_no_input("--json", options.common.json, options, prompt_flags.files());

@@ -127,12 +127,12 @@ class Reporter : public benchmark::BenchmarkReporter {
 int run(const std::vector<std::string>& command) {
   std::vector<std::string> own = command;
   const std::vector<std::string> flags = take_benchmark_flags(own);
-  CLI::App app("How fast the SIMT device runs a kernel, beside a plain loop of the same arithmetic.",
-               kProgram);
-  app.footer(
+  CommandLine line("How fast the SIMT device runs a kernel, beside a plain loop of the same arithmetic.",
+                   kProgram);
+  line.footer(
       "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests, "
       "...");
-  if (const auto code = parse(app, own)) return *code;
+  if (const auto code = line.parse(own)) return *code;
   check_values(flags);
   for (const char* flag : {"--benchmark_out", "--benchmark_out_format", "--benchmark_format"}) {
     if (!value_of(flag, flags, "").empty())
