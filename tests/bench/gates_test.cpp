@@ -86,13 +86,13 @@ struct Judged {
 
 /// `rows` products of one class, each made by `dot` and judged element by element.
 Judged judge_products(const char* inputs, std::size_t rows, std::size_t k, int chain, const Dot& dot,
-                      reference::Format format = reference::Format::f32) {
+                      Format format = Format::f32) {
   const ProductInputs made = make_product_inputs(inputs, format, rows, k, 7);
   Judged judged;
   for (std::size_t row = 0; row < rows; ++row) {
     Product product;
     Floats a;
-    reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+    reference::for_each_weight(in_reference(format), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
       product.add(w.value(), w.expanded_magnitude(), made.x[i]);
       a.push_back(static_cast<float>(w.value()));
     });
@@ -119,7 +119,7 @@ const std::pair<const char*, std::pair<Dot, int (*)(std::size_t)>> kHonest[] = {
 TEST(GateE, HonestSumsOfAnyOrderAreExact) {
   for (const char* inputs : {"E", "E2"}) {
     for (const auto format :
-         {reference::Format::f32, reference::Format::f16, reference::Format::q8_0, reference::Format::q4_1}) {
+         {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
       for (const std::size_t k : {32U, 1056U, 11008U}) {
         for (const auto& [name, honest] : kHonest) {
           EXPECT_EQ(judge_products(inputs, 20, k, 1, honest.first, format).worst, 0)
@@ -173,10 +173,10 @@ TEST(GateS, HonestSumsPass) {
 
 TEST(GateR, WouldRejectConstantRows) {
   // Why S is there: roundings of one sign add up beyond a bound for random ones.
-  const ProductInputs made = make_product_inputs("S-constant", reference::Format::f32, 1, 11008, 7);
+  const ProductInputs made = make_product_inputs("S-constant", Format::f32, 1, 11008, 7);
   Product product;
   Floats a;
-  reference::for_each_weight(made.a.format, made.a.blocks, [&](std::size_t i, const reference::Weight& w) {
+  reference::for_each_weight(in_reference(made.a.format), made.a.blocks, [&](std::size_t i, const reference::Weight& w) {
     product.add(w.value(), w.value(), made.x[i]);
     a.push_back(static_cast<float>(w.value()));
   });

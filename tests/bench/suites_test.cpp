@@ -235,7 +235,6 @@ TEST_F(Suites, TakeTheirOwnShapes) {
 }
 
 TEST(ProductInputs, ExactClassesKeepTheirPromises) {
-  using reference::Format;
   for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
     for (const std::size_t cols : {32U, 1824U, 11008U}) {
       for (const char* inputs : {"E", "E2"}) {
@@ -244,7 +243,7 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
           double sum = 0;
           int places = 0;
           double scale_before = 0;
-          reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+          reference::for_each_weight(in_reference(format), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
             EXPECT_EQ(w.value(), std::round(w.value()));
             EXPECT_EQ(made.x[i], std::round(made.x[i]));
             EXPECT_NE(made.x[i], 0);
@@ -266,8 +265,8 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
             EXPECT_EQ(places % 2, 1);
           }
           // Scales: powers of two, none like the one before.
-          for (std::size_t b = 0; reference::block_elements(format) == 32 && b < cols / 32; ++b) {
-            const std::byte* block = made.a.row(row).data() + b * reference::block_bytes(format);
+          for (std::size_t b = 0; reference::block_elements(in_reference(format)) == 32 && b < cols / 32; ++b) {
+            const std::byte* block = made.a.row(row).data() + b * reference::block_bytes(in_reference(format));
             const double d =
                 std::fabs(reference::half_to_double(reference::detail::load<std::uint16_t>(block)));
             EXPECT_EQ(d, std::exp2(std::round(std::log2(d))));
@@ -283,11 +282,10 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
 }
 
 TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
-  using reference::Format;
   for (const Format format : {Format::q8_0, Format::q4_1}) {
     const ProductInputs made = make_product_inputs("R-signs", format, 8, 256, 1);
     std::set<std::pair<bool, bool>> signs;
-    for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(format)) {
+    for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(in_reference(format))) {
       const std::byte* block = made.a.blocks.data() + at;
       const auto is_negative = [](const std::byte* half) {
         return (reference::detail::load<std::uint16_t>(half) & 0x8000) != 0;
@@ -299,12 +297,12 @@ TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
 }
 
 TEST(ProductInputs, PatternsAreEveryHalf) {
-  const ProductInputs made = make_product_inputs("E-patterns", reference::Format::f16, 65544, 32, 1);
+  const ProductInputs made = make_product_inputs("E-patterns", Format::f16, 65544, 32, 1);
   std::set<std::uint16_t> patterns;
   for (std::size_t i = 0; i < made.a.blocks.size(); i += 2)
     patterns.insert(reference::detail::load<std::uint16_t>(made.a.blocks.data() + i));
   EXPECT_EQ(patterns.size(), 65536U);
-  const ProductInputs wide = make_product_inputs("E-patterns", reference::Format::f32, 64, 256, 1);
+  const ProductInputs wide = make_product_inputs("E-patterns", Format::f32, 64, 256, 1);
   int not_a_number = 0;  // infinity times 0
   for (std::size_t row = 0; row < 64; ++row) {
     double sum = 0;
@@ -317,13 +315,12 @@ TEST(ProductInputs, PatternsAreEveryHalf) {
 }
 
 TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
-  using reference::Format;
   for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
     const ProductInputs made = make_product_inputs("N-x", format, 100, 96, 1);
     int plus = 0, minus = 0, nan = 0;
     for (std::size_t row = 0; row < 100; ++row) {
       double sum = 0;
-      reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+      reference::for_each_weight(in_reference(format), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
         sum += w.value() * made.x[i];
       });
       EXPECT_FALSE(std::isfinite(sum));

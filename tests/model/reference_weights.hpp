@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 
+#include "bench/weights.hpp"
 #include "engine/gguf/file.hpp"
 #include "reference/dequantize.hpp"
 #include "reference/llama.hpp"
@@ -10,18 +11,7 @@
 namespace m40llm::testing {
 
 inline reference::Format format_of(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return reference::Format::f32;
-    case gguf::TensorType::f16:
-      return reference::Format::f16;
-    case gguf::TensorType::q8_0:
-      return reference::Format::q8_0;
-    case gguf::TensorType::q4_1:
-      return reference::Format::q4_1;
-    default:
-      throw std::invalid_argument("the reference has no weights of type " + std::string(gguf::name(type)));
-  }
+  return bench::in_reference(gguf::format_of(type).value());
 }
 
 template <class S>
