@@ -22,7 +22,8 @@ constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
 class Writer {
  public:
   explicit Writer(Weights& weights) : weights_(&weights) {
-    weights.blocks.reserve(weights.rows * weights.cols / static_cast<std::size_t>(traits(weights.format).block) *
+    weights.blocks.reserve(weights.rows * weights.cols /
+                           static_cast<std::size_t>(traits(weights.format).block) *
                            static_cast<std::size_t>(block_bytes(weights.format)));
   }
   void add(double value) {
@@ -50,7 +51,11 @@ class Writer {
 class Maker {
  public:
   Maker(Format format, std::size_t cols, std::uint64_t seed)
-      : format_(format), blocks_(reference::blocks_of(in_reference(format))), cols_(cols), a_(seed, 0), x_(seed, 1) {}
+      : format_(format),
+        blocks_(reference::blocks_of(in_reference(format))),
+        cols_(cols),
+        a_(seed, 0),
+        x_(seed, 1) {}
   virtual ~Maker() = default;
   virtual void start_row() {}
   virtual double element() = 0;

@@ -55,7 +55,7 @@ struct ProductInputs {
 std::vector<std::string_view> product_classes(Format format);
 /// One more class, "patterns", is for single rows: each weight (each scale) is another bit pattern of the format.
 /// Throws UsageError on an unknown class. cols must be whole blocks.
-ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows,
-                                  std::size_t cols, std::uint64_t seed);
+ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
+                                  std::uint64_t seed);
 
 }  // namespace m40llm::bench

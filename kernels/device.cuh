@@ -64,14 +64,47 @@ __device__ __forceinline__ float exp_f32(float x) {
   return scaled * bits_to_float(static_cast<unsigned>(exponent - first + 127) << 23);
 }
 
-/// The sum of v over the block, in every thread. Order: xor pairs within a warp, then the warps' sums
-/// likewise. `scratch` is 32 floats of shared memory that nobody else uses until the next __syncthreads().
-__device__ __forceinline__ float block_sum(float v, float (&scratch)[32]) {
-  const unsigned lane = threadIdx.x % kWarp;
+/// The calling thread's place in a one-dimensional grid, for ops whose unit is an element.
+__device__ __forceinline__ int thread_in_grid() {
+  return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+}
+
+/// The threads that do one unit of an op (a row, a head) together. Their number belongs to the op's function and
+/// not to the launch, and with it the order of its sums: 32 is a warp, of which a block may have several; any other
+/// number is the whole block.
+template <int kThreads>
+struct Group {
+  static_assert(kThreads >= 32 && kThreads % 32 == 0 && kThreads <= 1024, "whole warps of one block");
+  static constexpr int kSize = kThreads;
+  int thread;  // in the group
+  int rank;    // of the group in the grid,
+  int count;   // which has so many
+
+  /// The one that the calling thread belongs to. A group that is no warp is launched in blocks of its size.
+  static __device__ __forceinline__ Group mine() {
+    const unsigned in_block = blockDim.x / kThreads;
+    return {static_cast<int>(threadIdx.x % kThreads),
+            static_cast<int>(blockIdx.x * in_block + threadIdx.x / kThreads),
+            static_cast<int>(gridDim.x * in_block)};
+  }
+  __device__ __forceinline__ void sync() const {
+    if constexpr (kThreads == 32) {
+      __syncwarp();
+    } else {
+      __syncthreads();
+    }
+  }
+};
+
+/// The sum of v over the group, in every thread. Order: xor pairs within a warp, then the warps' sums likewise.
+/// `scratch` is shared memory that nobody else uses until the group's next sync().
+template <int kThreads>
+__device__ __forceinline__ float group_sum(const Group<kThreads>& group, float v, float (&scratch)[32]) {
+  const int lane = group.thread % 32;
   v = warp_sum(v);
-  if (lane == 0) scratch[threadIdx.x / kWarp] = v;
-  __syncthreads();
-  return warp_sum(lane < blockDim.x / kWarp ? scratch[lane] : 0.f);
+  if (lane == 0) scratch[group.thread / 32] = v;
+  group.sync();
+  return warp_sum(lane < kThreads / 32 ? scratch[lane] : 0.f);
 }
 
 /// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all

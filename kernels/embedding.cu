@@ -2,7 +2,22 @@
 // mapping serves.
 #include "kernels/embedding.cuh"
 
-extern "C" __global__ void embedding_f32(EmbeddingParams p) { embedding::element_a_thread<formats::F32>(p); }
-extern "C" __global__ void embedding_f16(EmbeddingParams p) { embedding::element_a_thread<formats::F16>(p); }
-extern "C" __global__ void embedding_q8_0(EmbeddingParams p) { embedding::element_a_thread<formats::Q8_0>(p); }
-extern "C" __global__ void embedding_q4_1(EmbeddingParams p) { embedding::element_a_thread<formats::Q4_1>(p); }
+extern "C" __global__ void embedding_f32(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::F32>(p, i);
+}
+
+extern "C" __global__ void embedding_f16(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::F16>(p, i);
+}
+
+extern "C" __global__ void embedding_q8_0(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::Q8_0>(p, i);
+}
+
+extern "C" __global__ void embedding_q4_1(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::Q4_1>(p, i);
+}

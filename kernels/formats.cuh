@@ -115,8 +115,7 @@ struct Q8_0 {
     return fmaf(static_cast<float>(static_cast<signed char>(bytes >> 24)), x.w, sum);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
-    return half_to_float(a.scales[i / 32]) *
-           static_cast<float>(static_cast<const signed char*>(a.values)[i]);
+    return half_to_float(a.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(a.values)[i]);
   }
 };
 

@@ -5,18 +5,32 @@
 // q4_1_word_shared.
 #include "kernels/gemv.cuh"
 
-extern "C" __global__ void gemv_f32_warp(GemvParams p) { gemv::warp_a_row<formats::F32>(p); }
+extern "C" __global__ void gemv_f32_warp(GemvParams p) {
+  const auto warp = Group<32>::mine();
+  if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::F32>(warp, p, warp.rank);
+}
 
 extern "C" __global__ void gemv_f16_rows2_shared(GemvParams p) {
   DYN_SHARED(float4, x);
-  gemv::two_rows_a_warp<formats::F16>(p, x);
+  const auto warp = Group<32>::mine();
+  ops::gemv::warp_two_rows<formats::F16>(warp, p, warp.rank, x);
 }
-extern "C" __global__ void gemv_f16_warp(GemvParams p) { gemv::warp_a_row<formats::F16>(p); }
+extern "C" __global__ void gemv_f16_warp(GemvParams p) {
+  const auto warp = Group<32>::mine();
+  if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::F16>(warp, p, warp.rank);
+}
 
-extern "C" __global__ void gemv_q8_0_warp(GemvParams p) { gemv::warp_a_row<formats::Q8_0>(p); }
+extern "C" __global__ void gemv_q8_0_warp(GemvParams p) {
+  const auto warp = Group<32>::mine();
+  if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::Q8_0>(warp, p, warp.rank);
+}
 
 extern "C" __global__ void gemv_q4_1_word_shared(GemvParams p) {
   DYN_SHARED(float4, x);
-  gemv::two_rows_a_warp<formats::Q4_1>(p, x);
+  const auto warp = Group<32>::mine();
+  ops::gemv::warp_two_rows<formats::Q4_1>(warp, p, warp.rank, x);
 }
-extern "C" __global__ void gemv_q4_1_block(GemvParams p) { gemv::warp_a_row<formats::Q4_1Block>(p); }
+extern "C" __global__ void gemv_q4_1_block(GemvParams p) {
+  const auto warp = Group<32>::mine();
+  if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::Q4_1Block>(warp, p, warp.rank);
+}

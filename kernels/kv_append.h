@@ -1,15 +1,14 @@
 #pragma once
-#include "kernels/types.h"
+#include "kernels/kv_view.h"
 
-/// Rounds this position's K and V to binary16 and stores them in the cache.
+/// Rounds each row's K and V to binary16 and stores them in the cache, at the row's sequence and position.
 struct KvAppendParams {
-  const float* k;  // (n_kv_heads, head_dim)
-  const float* v;  // (n_kv_heads, head_dim)
-  half* k_cache;   // element (position, kv_head, i) at position * position_stride + kv_head * head_stride + i
-  half* v_cache;   // likewise
-  const int* position;  // device memory, one int
+  const float* k;  // (n_rows, n_kv_heads, head_dim)
+  const float* v;  // likewise
+  KvView cache;
+  const int* sequence;  // device memory, (n_rows): of the cache
+  const int* position;  // device memory, (n_rows)
+  int n_rows;
   int n_kv_heads;
   int head_dim;
-  int position_stride;  // elements
-  int head_stride;      // elements
 };

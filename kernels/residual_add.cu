@@ -1,9 +1,6 @@
-// A thread an element.
-#include "kernels/residual_add.h"
-
-#include "kernels/device.cuh"
+#include "kernels/residual_add.cuh"
 
 extern "C" __global__ void residual_add(ResidualAddParams p) {
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i < p.n) p.x[i] += p.y[i];
+  const int i = thread_in_grid();
+  if (i < p.n) ops::residual_add::element(p, i);
 }

@@ -1,15 +1,6 @@
-// A thread an element. The exponential is taken of -|gate|, so that it neither overflows nor loses the tail:
-// with 1 + exp(-gate) the result is 0 from gate = -88.8 on, where the true value is still 1e-37 (seven times
-// the bound).
-#include "kernels/swiglu.h"
-
-#include "kernels/device.cuh"
+#include "kernels/swiglu.cuh"
 
 extern "C" __global__ void swiglu(SwigluParams p) {
-  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i >= p.n) return;
-  const float gate = p.gate[i];
-  const float e = exp_f32(gate < 0.f ? gate : -gate);
-  const float sigmoid = (gate < 0.f ? e : 1.f) / (1.f + e);
-  p.y[i] = gate * sigmoid * p.up[i];
+  const int i = thread_in_grid();
+  if (i < p.n) ops::swiglu::element(p, i);
 }

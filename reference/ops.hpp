@@ -19,12 +19,6 @@ Vector<S> embedding(const Matrix<S>& table, int token) {
   return table.row(token).transpose();
 }
 
-/// The bits of each element as binary16, to nearest even.
-template <class S>
-Eigen::Matrix<std::uint16_t, Eigen::Dynamic, 1> cast(const Vector<S>& x) {
-  return x.unaryExpr([](S value) { return double_to_half(static_cast<double>(value)); });
-}
-
 /// x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019).
 template <class S>
 Vector<S> rms_norm(const Vector<S>& x, const Vector<S>& weight, S eps, Order order = Order::eigen) {

@@ -62,6 +62,7 @@ class Argmax final : public OpSuite<ArgmaxParams> {
  protected:
   ArgmaxParams without_pointers(const Shape& shape) const override {
     ArgmaxParams params{};
+    params.n_rows = 1;
     params.n = at(shape, "n");
     return params;
   }

@@ -65,12 +65,13 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
  protected:
   AttentionDecodeParams without_pointers(const Shape& shape) const override {
     AttentionDecodeParams params{};
+    params.n_rows = 1;
     params.n_heads = at(shape, "n_heads");
     params.n_kv_heads = at(shape, "n_kv_heads");
     params.head_dim = at(shape, "head_dim");
     const bool head_major = at(shape, "head_major") != 0;
-    params.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
-    params.head_stride = head_major ? capacity(shape) * params.head_dim : params.head_dim;
+    params.cache.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
+    params.cache.head_stride = head_major ? capacity(shape) * params.head_dim : params.head_dim;
     params.scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
     return params;
   }
@@ -108,6 +109,7 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     return {input_memory<float>("q", q),
             k,
             v,
+            input_memory<int>("sequence", 1),
             input_memory<int>("position", 1),
             output_memory<float>("y", q),
             reference_memory(6 * size_at(shape, "context") * head_dim)};
@@ -124,6 +126,7 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   void fill(AttentionDecodeParams& params, const Case& c, int chain, Holder& holder) const override {
     const int context = at(c.shape, "context");
     if (c.inputs == "i") params.scale *= 1.75f;
+    params.sequence = holder.input(std::vector<int>{0});
     params.position = holder.input(std::vector<int>{context - 1});
     if (c.inputs == kFar) {
       fill_last_kv_head(params, c, chain, holder);
@@ -132,8 +135,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     const Problem problem = make(c, params, context);
     Expected<float> expected = expect(c, params, problem, chain);
     params.q = holder.input(problem.q);
-    params.k_cache = holder.input(in_cache(problem.k, params, c.shape));
-    params.v_cache = holder.input(in_cache(problem.v, params, c.shape));
+    params.cache.k = const_cast<half*>(holder.input(in_cache(problem.k, params, c.shape)));
+    params.cache.v = const_cast<half*>(holder.input(in_cache(problem.v, params, c.shape)));
     params.y = holder.output(std::move(expected));
   }
 
@@ -172,18 +175,18 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     const std::size_t left_out = static_cast<std::size_t>(params.n_heads - last.n_heads) * head_dim;
     const auto cache = [&](const std::vector<half>& x) {
       const std::size_t head =
-          static_cast<std::size_t>(params.n_kv_heads - 1) * static_cast<std::size_t>(params.head_stride);
+          static_cast<std::size_t>(params.n_kv_heads - 1) * static_cast<std::size_t>(params.cache.head_stride);
       std::vector<Piece<half>> rows;
       for (std::size_t i = 0; i < x.size(); i += head_dim) {
         const auto from = x.begin() + static_cast<std::ptrdiff_t>(i);
-        rows.push_back({head + i / head_dim * static_cast<std::size_t>(params.position_stride),
+        rows.push_back({head + i / head_dim * static_cast<std::size_t>(params.cache.position_stride),
                         {from, from + params.head_dim}});
       }
       return holder.sparse_input<half>(cache_size(c.shape), rows);
     };
     params.q = holder.input(problem.q, left_out);
-    params.k_cache = cache(problem.k);
-    params.v_cache = cache(problem.v);
+    params.cache.k = const_cast<half*>(cache(problem.k));
+    params.cache.v = const_cast<half*>(cache(problem.v));
     params.y = holder.output(expect(c, last, problem, chain), left_out);
     holder.judge_last(static_cast<std::size_t>(last.n_heads));
   }
@@ -206,8 +209,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     for (std::size_t i = 0; i < x.size(); ++i) {
       const std::size_t position = i / (heads * head_dim);
       const std::size_t head = i / head_dim % heads;
-      cache[position * static_cast<std::size_t>(p.position_stride) +
-            head * static_cast<std::size_t>(p.head_stride) + i % head_dim] = x[i];
+      cache[position * static_cast<std::size_t>(p.cache.position_stride) +
+            head * static_cast<std::size_t>(p.cache.head_stride) + i % head_dim] = x[i];
     }
     return cache;
   }

@@ -9,7 +9,8 @@ namespace {
 class Embedding final : public OpSuite<EmbeddingParams> {
  public:
   explicit Embedding(const FormatTraits& format)
-      : OpSuite(embedding_op(format.format), format.name, {{"n_vocab"}, {"width", 1, format.block}}, sizes_for(format)),
+      : OpSuite(embedding_op(format.format), format.name, {{"n_vocab"}, {"width", 1, format.block}},
+                sizes_for(format)),
         format_(format.format) {}
 
   /// class      what it is                                      a fault that it is there for
@@ -60,8 +61,8 @@ class Embedding final : public OpSuite<EmbeddingParams> {
 
     Expected<float> expected{std::vector<double>(width, 0.0), {}};
     if (token >= 0 && token < n_vocab) {
-      reference::dequantize<double>(in_reference(format_), made.a.row(static_cast<std::size_t>(token) - rows_left_out),
-                                    expected.want);
+      reference::dequantize<double>(
+          in_reference(format_), made.a.row(static_cast<std::size_t>(token) - rows_left_out), expected.want);
     }
     params.table = holder.input(pack(gguf::tensor_type(format_), rows, width, made.a.blocks), rows_left_out);
     params.token = holder.input(std::vector<int>{token});

@@ -8,7 +8,8 @@ namespace {
 class Gemv final : public OpSuite<GemvParams> {
  public:
   explicit Gemv(const FormatTraits& format)
-      : OpSuite(gemv_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block}}, sizes_for(format)),
+      : OpSuite(gemv_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block}},
+                sizes_for(format)),
         format_(format.format) {}
 
   /// class        what it is (weights.hpp)                a fault that it is there for
@@ -66,9 +67,10 @@ class Gemv final : public OpSuite<GemvParams> {
     Expected<float> expected;
     for (std::size_t row = 0; row < rows; ++row) {
       Product product;
-      reference::for_each_weight(in_reference(format_), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-        product.add(w.value(), w.expanded_magnitude(), made.x[i]);
-      });
+      reference::for_each_weight(in_reference(format_), made.a.row(row),
+                                 [&](std::size_t i, const reference::Weight& w) {
+                                   product.add(w.value(), w.expanded_magnitude(), made.x[i]);
+                                 });
       expected.want.push_back(product.value);
       if (inputs.starts_with("R")) expected.bound.push_back(random_bound(product, chain));
       if (inputs.starts_with("S-")) expected.bound.push_back(structured_bound(product, chain));

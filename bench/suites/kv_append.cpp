@@ -41,11 +41,12 @@ class KvAppend final : public OpSuite<KvAppendParams> {
  protected:
   KvAppendParams without_pointers(const Shape& shape) const override {
     KvAppendParams params{};
+    params.n_rows = 1;
     params.n_kv_heads = at(shape, "n_kv_heads");
     params.head_dim = at(shape, "head_dim");
     const bool head_major = at(shape, "head_major") != 0;
-    params.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
-    params.head_stride = head_major ? at(shape, "n_positions") * params.head_dim : params.head_dim;
+    params.cache.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
+    params.cache.head_stride = head_major ? at(shape, "n_positions") * params.head_dim : params.head_dim;
     return params;
   }
   void check_together(const Shape& shape) const override {
@@ -59,7 +60,7 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   std::vector<TensorMemory> tensors(const Shape& shape) const override {
     const std::uint64_t n = size_at(shape, "n_kv_heads") * size_at(shape, "head_dim");
     const std::uint64_t cache = n * size_at(shape, "n_positions");
-    return {input_memory<float>("k", n), input_memory<float>("v", n), input_memory<int>("position", 1),
+    return {input_memory<float>("k", n), input_memory<float>("v", n), input_memory<int>("sequence", 1), input_memory<int>("position", 1),
             output_memory<half>("k_cache", n, cache), output_memory<half>("v_cache", n, cache)};
   }
   std::vector<IntProduct> int_products(const Shape& shape) const override {
@@ -83,22 +84,23 @@ class KvAppend final : public OpSuite<KvAppendParams> {
     for (int head = 0; head < params.n_kv_heads; ++head) {
       for (int i = 0; i < params.head_dim; ++i) {
         places.push_back(static_cast<std::size_t>(position) *
-                             static_cast<std::size_t>(params.position_stride) +
-                         static_cast<std::size_t>(head) * static_cast<std::size_t>(params.head_stride) +
+                             static_cast<std::size_t>(params.cache.position_stride) +
+                         static_cast<std::size_t>(head) * static_cast<std::size_t>(params.cache.head_stride) +
                          static_cast<std::size_t>(i));
       }
     }
     const std::size_t cache_size = n * static_cast<std::size_t>(at(c.shape, "n_positions"));
     params.k = holder.input(k);
     params.v = holder.input(v);
+    params.sequence = holder.input(std::vector<int>{0});
     params.position = holder.input(std::vector<int>{position});
     if (c.inputs == kFar) {
-      params.k_cache = heads_in_holes(k, places, params, cache_size, holder);
-      params.v_cache = heads_in_holes(v, places, params, cache_size, holder);
+      params.cache.k = heads_in_holes(k, places, params, cache_size, holder);
+      params.cache.v = heads_in_holes(v, places, params, cache_size, holder);
       return;
     }
-    params.k_cache = holder.scattered_output<half>(cache_size, places, {{k.begin(), k.end()}, {}});
-    params.v_cache = holder.scattered_output<half>(cache_size, places, {{v.begin(), v.end()}, {}});
+    params.cache.k = holder.scattered_output<half>(cache_size, places, {{k.begin(), k.end()}, {}});
+    params.cache.v = holder.scattered_output<half>(cache_size, places, {{v.begin(), v.end()}, {}});
   }
 
  private:
@@ -124,7 +126,7 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   /// A cache of which only the places of one position are there, each head's a window of its own.
   static half* heads_in_holes(const std::vector<float>& x, const std::vector<std::size_t>& places,
                               const KvAppendParams& params, std::size_t cache_size, Holder& holder) {
-    const bool together = params.head_stride == params.head_dim;
+    const bool together = params.cache.head_stride == params.head_dim;
     const std::size_t window = together ? x.size() : static_cast<std::size_t>(params.head_dim);
     std::vector<Piece<half>> pieces;
     std::vector<Expected<half>> expected;

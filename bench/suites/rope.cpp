@@ -46,6 +46,7 @@ class Rope final : public OpSuite<RopeParams> {
  protected:
   RopeParams without_pointers(const Shape& shape) const override {
     RopeParams params{};
+    params.n_rows = 1;
     params.n_heads = at(shape, "n_heads");
     params.head_dim = at(shape, "head_dim");
     params.n_rotated = at(shape, "n_rotated");

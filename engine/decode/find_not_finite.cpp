@@ -21,9 +21,10 @@ std::optional<std::string> find_in(Stream& stream, const Llama& model, int layer
                                    const half* cache, int n_positions) {
   const int n_heads = model.hparams().n_kv_heads;
   const int head_dim = model.hparams().head_dim;
+  const KvView view = model.kv_cache().view(layer);
   const auto at = [&](int position, int head, int i) {
-    return static_cast<std::size_t>(position) * static_cast<std::size_t>(model.kv_cache().position_stride()) +
-           static_cast<std::size_t>(head) * static_cast<std::size_t>(model.kv_cache().head_stride()) +
+    return static_cast<std::size_t>(position) * static_cast<std::size_t>(view.position_stride) +
+           static_cast<std::size_t>(head) * static_cast<std::size_t>(view.head_stride) +
            static_cast<std::size_t>(i);
   };
   std::vector<half> values(at(n_positions - 1, n_heads - 1, head_dim - 1) + 1);
@@ -44,8 +45,8 @@ std::optional<std::string> find_in(Stream& stream, const Llama& model, int layer
 }
 
 std::optional<std::string> find_in_layer(Stream& stream, const Llama& model, int layer, int n_positions) {
-  auto found = find_in(stream, model, layer, "K", model.kv_cache().k(layer), n_positions);
-  if (!found) found = find_in(stream, model, layer, "V", model.kv_cache().v(layer), n_positions);
+  auto found = find_in(stream, model, layer, "K", model.kv_cache().view(layer).k, n_positions);
+  if (!found) found = find_in(stream, model, layer, "V", model.kv_cache().view(layer).v, n_positions);
   return found;
 }
 

@@ -3,12 +3,12 @@
 
 #include "engine/device/buffer.hpp"
 #include "engine/model/hparams.hpp"
-#include "kernels/types.h"
+#include "kernels/kv_view.h"
 
 namespace m40llm {
 
 /// Keys and values of one sequence, binary16: [layer][position][kv_head][head_dim]. Whoever reads it asks for
-/// the strides.
+/// the view.
 class KvCache {
  public:
   KvCache(Device& device, const Hparams& h, int n_positions)
@@ -26,10 +26,12 @@ class KvCache {
   }
 
   int n_positions() const { return n_positions_; }
-  half* k(int layer) const { return k_.data() + layer_stride_ * static_cast<std::size_t>(layer); }
-  half* v(int layer) const { return v_.data() + layer_stride_ * static_cast<std::size_t>(layer); }
-  int position_stride() const { return position_stride_; }  ///< elements
-  int head_stride() const { return head_stride_; }          ///< elements
+  /// What kernels take of a layer; valid as long as this object.
+  KvView view(int layer) const {
+    const std::size_t start = layer_stride_ * static_cast<std::size_t>(layer);
+    return {k_.data() + start, v_.data() + start, static_cast<long long>(layer_stride_), position_stride_,
+            head_stride_};
+  }
 
  private:
   int n_positions_;

@@ -85,7 +85,7 @@ Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_posit
       output_norm_(vector(device, stream, file, file.tensor("output_norm.weight"))),
       rope_table_(rope_rows(device, stream, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
-      token_and_position_(device, 2, "activations"),
+      token_and_position_(device, 3, "activations"),
       hidden_(activation(device, stream, hparams_.width)),
       normed_(activation(device, stream, hparams_.width)),
       q_(activation(device, stream, hparams_.n_heads * hparams_.head_dim)),
@@ -120,7 +120,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
     if (!hidden.empty())
       stream.copy_to_host(hidden.data() + layer * width, hidden_.data(), width * sizeof(float));
   };
-  token_and_position_.upload(stream, std::array{token, position});
+  token_and_position_.upload(stream, std::array{token, position, 0});
   run(stream, embedding_op(embedding_.matrix.view().format),
       EmbeddingParams{embedding_.matrix.view(), token_and_position_.data(), hidden_.data()});
   tell(on_output, -1, "embedding", hidden_);
@@ -134,13 +134,14 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
   tell(on_output, -1, "output norm", normed_);
   gemv(stream, output_.empty() ? embedding_ : output_.front(), normed_, logits_);
   tell(on_output, -1, "logits", logits_);
-  run(stream, kArgmax, ArgmaxParams{logits_.data(), next_token_.data(), hparams_.n_vocab});
+  run(stream, kArgmax, ArgmaxParams{logits_.data(), next_token_.data(), 1, hparams_.n_vocab});
 }
 
 void Llama::attention(Stream& stream, int layer, const OnOutput& on_output) const {
   const Hparams& h = hparams_;
   const Layer& weights = layers_[static_cast<std::size_t>(layer)];
   const int* const position = token_and_position_.data() + 1;
+  const int* const sequence = token_and_position_.data() + 2;
   norm(stream, weights.attention_norm);
   tell(on_output, layer, "attention norm", normed_);
   gemv(stream, weights.q, normed_, q_);
@@ -153,18 +154,14 @@ void Llama::attention(Stream& stream, int layer, const OnOutput& on_output) cons
   tell(on_output, layer, "rope of Q", q_);
   rope(stream, k_, h.n_kv_heads);
   tell(on_output, layer, "rope of K", k_);
-  half* const k = kv_cache_.k(layer);
-  half* const v = kv_cache_.v(layer);
-  const int position_stride = kv_cache_.position_stride();
-  const int head_stride = kv_cache_.head_stride();
+  const KvView cache = kv_cache_.view(layer);
   run(stream, kKvAppend,
-      KvAppendParams{k_.data(), v_.data(), k, v, position, h.n_kv_heads, h.head_dim, position_stride,
-                     head_stride});
+      KvAppendParams{k_.data(), v_.data(), cache, sequence, position, 1, h.n_kv_heads, h.head_dim});
   if (on_output) on_output({layer, "kv append", {}});
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
   run(stream, kAttentionDecode,
-      AttentionDecodeParams{q_.data(), k, v, position, attention_.data(), h.n_heads, h.n_kv_heads, h.head_dim,
-                            position_stride, head_stride, scale});
+      AttentionDecodeParams{q_.data(), cache, sequence, position, attention_.data(), 1, h.n_heads,
+                            h.n_kv_heads, h.head_dim, scale});
   tell(on_output, layer, "attention", attention_);
   gemv(stream, weights.attention_output, attention_, projected_);
   tell(on_output, layer, "attention output", projected_);
@@ -201,7 +198,7 @@ void Llama::norm(Stream& stream, const Buffer<float>& weight) const {
 void Llama::rope(Stream& stream, const Buffer<float>& x, int n_heads) const {
   // Files of the llama architecture keep rows of Q and K permuted so that pairs stand side by side.
   run(stream, kRopeNormal,
-      RopeParams{x.data(), rope_table_.data(), token_and_position_.data() + 1, n_heads, hparams_.head_dim,
+      RopeParams{x.data(), rope_table_.data(), token_and_position_.data() + 1, 1, n_heads, hparams_.head_dim,
                  hparams_.n_rotated});
 }
 

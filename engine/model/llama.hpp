@@ -74,7 +74,7 @@ class Llama {
   std::vector<Weights> output_;  // none: the embedding's
   Buffer<float2> rope_table_;    // (n_positions, n_rotated / 2)
   KvCache kv_cache_;
-  Buffer<int> token_and_position_;
+  Buffer<int> token_and_position_;  // and the sequence, of which there is one
   // Activations; each reaches to the next multiple of 32, zeros behind its end.
   Buffer<float> hidden_;                 // (width)
   Buffer<float> normed_;                 // (width)

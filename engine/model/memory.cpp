@@ -26,7 +26,7 @@ ModelMemory memory_of(const gguf::File& file, const Hparams& h, int n_positions)
   memory.on_device.add("activations", 3 * floats(h.width) + 2 * floats(h.n_heads * h.head_dim) +
                                           2 * floats(h.n_kv_heads * h.head_dim) + 3 * floats(h.n_ffn) +
                                           static_cast<std::uint64_t>(h.n_vocab) * sizeof(float) +
-                                          3 * sizeof(int));
+                                          4 * sizeof(int));
   memory.on_host.add("loading", std::max(2 * largest_part, rope_table));
   return memory;
 }

@@ -44,8 +44,7 @@ void pack_blocks(const FormatTraits& format, std::span<const std::byte> blocks, 
 /// The matrix's format. Throws Error naming the matrix if there is no layout for it.
 Format expect_packable(const std::string& what, gguf::TensorType type, std::size_t rows, std::size_t cols) {
   const std::optional<Format> format = gguf::format_of(type);
-  if (!format)
-    throw Error(what + "no kernel reads this type; expected " + gguf::names(kMatrixTypes));
+  if (!format) throw Error(what + "no kernel reads this type; expected " + gguf::names(kMatrixTypes));
   constexpr std::size_t limit = std::numeric_limits<int>::max() - kStrideUnit;
   if (rows < 1 || cols < 1 || rows > limit || cols > limit) {
     throw Error(what + "rows and columns in [1, " + std::to_string(limit) + "] are expected");

@@ -5,7 +5,6 @@
 
 extern "C" {
 void attention_decode_tile(AttentionDecodeParams);
-void attention_decode_tile_ldg(AttentionDecodeParams);
 void attention_decode_warps(AttentionDecodeParams);
 }
 
@@ -14,7 +13,7 @@ namespace {
 
 template <unsigned threads>
 LaunchConfig block_a_head(const AttentionDecodeParams& p) {
-  return {{static_cast<unsigned>(p.n_heads)}, threads};
+  return {{static_cast<unsigned>(p.n_rows * p.n_heads)}, threads};
 }
 constexpr int kTile = 128;
 int tile_chain(const AttentionDecodeParams& p, int n_positions) {
@@ -31,7 +30,6 @@ int warps_chain(const AttentionDecodeParams&, int n_positions) { return 2 * div_
 
 constexpr Variant<AttentionDecodeParams> kVariants[] = {
     {"tile", {"attention_decode_tile", attention_decode_tile}, block_a_head<128>, tile_chain},
-    {"tile_ldg", {"attention_decode_tile_ldg", attention_decode_tile_ldg}, block_a_head<128>, tile_chain},
     {"warps", {"attention_decode_warps", attention_decode_warps}, block_a_head<256>, warps_chain},
 };
 
@@ -41,7 +39,7 @@ const Op<AttentionDecodeParams> kAttentionDecode{
     "attention_decode", "attention_decode", kVariants,
     // Without the length the cache cannot be counted: the harness adds it for its cases.
     [](const AttentionDecodeParams& p) {
-      return Work{8.0 * p.n_heads * p.head_dim, 0.0};
+      return Work{8.0 * p.n_rows * p.n_heads * p.head_dim, 0.0};
     }};
 
 }  // namespace m40llm

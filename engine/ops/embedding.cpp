@@ -22,8 +22,9 @@ const Op<EmbeddingParams>& embedding_op(Format format) {
 #define M40LLM_VARIANT(format, ...) {"element", {"embedding_" #format, embedding_##format}, config, chain},
   static constexpr Variant<EmbeddingParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
-#define M40LLM_OP(format, ...) \
-  {"embedding_" #format, "embedding", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+#define M40LLM_OP(format, ...)        \
+  {"embedding_" #format, "embedding", \
+   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
   static constexpr Op<EmbeddingParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];

@@ -3,7 +3,6 @@
 
 extern "C" {
 void rms_norm_block(RmsNormParams);
-void rms_norm_block_ldg(RmsNormParams);
 void rms_norm_warp(RmsNormParams);
 }
 
@@ -26,7 +25,6 @@ bool whole_float4s(const RmsNormParams& p) { return p.width % 4 == 0; }
 
 constexpr Variant<RmsNormParams> kVariants[] = {
     {"block", {"rms_norm_block", rms_norm_block}, block_a_row, block_chain},
-    {"block_ldg", {"rms_norm_block_ldg", rms_norm_block_ldg}, block_a_row, block_chain},
     {"warp", {"rms_norm_warp", rms_norm_warp}, warp_a_row, warp_chain, whole_float4s},
 };
 

@@ -9,10 +9,11 @@ void rope_neox(RopeParams);
 namespace m40llm {
 namespace {
 
-LaunchConfig thread_a_pair(const RopeParams& p) { return {{udiv_up(p.n_heads * p.n_rotated / 2, 128)}, 128}; }
+LaunchConfig thread_a_pair(const RopeParams& p) { return {{udiv_up(p.n_rows * p.n_heads * (p.n_rotated / 2), 128)}, 128}; }
 int chain(const RopeParams&, int) { return 2; }
 Work work(const RopeParams& p) {
-  return {p.n_heads * p.n_rotated * 8.0 + p.n_rotated * 4.0, p.n_heads * p.n_rotated * 3.0};
+  const double rotated = static_cast<double>(p.n_rows) * p.n_heads * p.n_rotated;
+  return {rotated * 8.0 + p.n_rows * p.n_rotated * 4.0, rotated * 3.0};
 }
 
 constexpr Variant<RopeParams> kNormal[] = {{"pair", {"rope_normal", rope_normal}, thread_a_pair, chain}};

@@ -81,7 +81,6 @@ __device__ __forceinline__ float warp_max(float v) {
 }
 
 __device__ __forceinline__ unsigned atomic_add(unsigned* p, unsigned v) { return atomicAdd(p, v); }
-__device__ __forceinline__ unsigned atomic_max(unsigned* p, unsigned v) { return atomicMax(p, v); }
 
 // Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a
 // volatile access is what the compiler makes of them there too.

@@ -294,16 +294,6 @@ unsigned atomic_add(unsigned* address, unsigned value) {
                            __builtin_return_address(0));
   return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
-unsigned atomic_max(unsigned* address, unsigned value) {
-  if constexpr (kChecked)
-    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::relaxed,
-                           __builtin_return_address(0));
-  unsigned seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (seen < value &&
-         !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-  return seen;
-}
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
   if constexpr (kChecked)
     checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release,

@@ -10,7 +10,7 @@
 #include "bench/weights.hpp"
 #include "engine/device/image.hpp"
 #include "engine/device/simt/simt_device.hpp"
-#include "engine/ops/cast.hpp"
+#include "engine/ops/residual_add.hpp"
 
 namespace m40llm::bench {
 namespace {
@@ -243,21 +243,22 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
           double sum = 0;
           int places = 0;
           double scale_before = 0;
-          reference::for_each_weight(in_reference(format), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-            EXPECT_EQ(w.value(), std::round(w.value()));
-            EXPECT_EQ(made.x[i], std::round(made.x[i]));
-            EXPECT_NE(made.x[i], 0);
-            if (inputs == std::string_view("E")) {
-              EXPECT_NE(w.value(), 0);
-            } else {
-              EXPECT_TRUE(w.value() == 0 || std::fabs(w.value()) == 1);
-              EXPECT_EQ(std::fmod(std::fabs(made.x[i]), 2), 1);
-              EXPECT_GE(std::fabs(made.x[i]), 4097);
-              EXPECT_LE(std::fabs(made.x[i]), 8191);
-            }
-            places += w.value() != 0;
-            sum += w.expanded_magnitude() * std::fabs(made.x[i]);
-          });
+          reference::for_each_weight(in_reference(format), made.a.row(row),
+                                     [&](std::size_t i, const reference::Weight& w) {
+                                       EXPECT_EQ(w.value(), std::round(w.value()));
+                                       EXPECT_EQ(made.x[i], std::round(made.x[i]));
+                                       EXPECT_NE(made.x[i], 0);
+                                       if (inputs == std::string_view("E")) {
+                                         EXPECT_NE(w.value(), 0);
+                                       } else {
+                                         EXPECT_TRUE(w.value() == 0 || std::fabs(w.value()) == 1);
+                                         EXPECT_EQ(std::fmod(std::fabs(made.x[i]), 2), 1);
+                                         EXPECT_GE(std::fabs(made.x[i]), 4097);
+                                         EXPECT_LE(std::fabs(made.x[i]), 8191);
+                                       }
+                                       places += w.value() != 0;
+                                       sum += w.expanded_magnitude() * std::fabs(made.x[i]);
+                                     });
           EXPECT_LE(sum, 0x1p24) << inputs << " " << cols;
           if (inputs == std::string_view("E2")) {
             EXPECT_LE(places, 1800);
@@ -265,8 +266,10 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
             EXPECT_EQ(places % 2, 1);
           }
           // Scales: powers of two, none like the one before.
-          for (std::size_t b = 0; reference::block_elements(in_reference(format)) == 32 && b < cols / 32; ++b) {
-            const std::byte* block = made.a.row(row).data() + b * reference::block_bytes(in_reference(format));
+          for (std::size_t b = 0; reference::block_elements(in_reference(format)) == 32 && b < cols / 32;
+               ++b) {
+            const std::byte* block =
+                made.a.row(row).data() + b * reference::block_bytes(in_reference(format));
             const double d =
                 std::fabs(reference::half_to_double(reference::detail::load<std::uint16_t>(block)));
             EXPECT_EQ(d, std::exp2(std::round(std::log2(d))));
@@ -320,9 +323,9 @@ TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
     int plus = 0, minus = 0, nan = 0;
     for (std::size_t row = 0; row < 100; ++row) {
       double sum = 0;
-      reference::for_each_weight(in_reference(format), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-        sum += w.value() * made.x[i];
-      });
+      reference::for_each_weight(
+          in_reference(format), made.a.row(row),
+          [&](std::size_t i, const reference::Weight& w) { sum += w.value() * made.x[i]; });
       EXPECT_FALSE(std::isfinite(sum));
       plus += sum > 0;
       minus += sum < 0;
@@ -401,18 +404,18 @@ TEST_F(Suites, ShapesBeyondALimitGetTheInputsThatSeeIt) {
   EXPECT_EQ(std::find(small.begin(), small.end(), kFar), small.end());
 }
 
-/// y of 4 blocks of 256 elements that cast_f32_f16 made, those blocks alone that count.
-std::vector<half> cast_ones(const DeviceOptions& options, unsigned unread_blocks) {
+/// 7 + 1 by 4 blocks of 256 elements, the first of which nobody reads.
+std::vector<float> eights(const DeviceOptions& options, unsigned unread_blocks) {
   const std::unique_ptr<Device> device = open_simt_device(options);
   const Buffer<float> x(*device, 1024, "x");
-  const Buffer<half> y(*device, 1024, "y");
+  const Buffer<float> y(*device, 1024, "y");
   const std::unique_ptr<Stream> stream = device->create_stream();
-  x.upload(*stream, std::vector<float>(1024, 1.0f));
-  y.upload(*stream, std::vector<half>(1024, half{7}));
+  x.upload(*stream, std::vector<float>(1024, 7.0f));
+  y.upload(*stream, std::vector<float>(1024, 1.0f));
   LaunchConfig config{{4}, 256};
   config.unread_blocks = unread_blocks;
-  stream->launch(kCastF32F16.variants[0].kernel, config, CastParams{x.data(), y.data(), 1024});
-  return y.download(*stream);
+  stream->launch(kResidualAdd.variants[0].kernel, config, ResidualAddParams{x.data(), y.data(), 1024});
+  return x.download(*stream);
 }
 
 TEST_F(Suites, UnreadBlocksAreLeftOutInAnyOrder) {
@@ -420,10 +423,10 @@ TEST_F(Suites, UnreadBlocksAreLeftOutInAnyOrder) {
     DeviceOptions options = simt();
     options.simt_order = order;
     options.simt_workers = 3;
-    const std::vector<half> y = cast_ones(options, 3);
-    for (std::size_t i = 0; i < 1024; ++i) ASSERT_EQ(y[i].bits, i < 768 ? 7 : 0x3c00) << i;
+    const std::vector<float> y = eights(options, 3);
+    for (std::size_t i = 0; i < 1024; ++i) ASSERT_EQ(y[i], i < 768 ? 7.0f : 8.0f) << i;
   }
-  EXPECT_THROW(cast_ones(simt(), 4), DeviceFault);
+  EXPECT_THROW(eights(simt(), 4), DeviceFault);
 }
 
 TEST_F(Suites, SparseMemoryReadsAsZeroOnBothSidesOfItsStart) {

@@ -29,7 +29,7 @@ class KernelText(unittest.TestCase):
             self.assertNotEqual(kernels_in(path.read_text(), path.name), [], path.name)
 
     def test_faults_that_are_not_complete(self):
-        whole = '[[mutation]]\nname = "m"\nfile = "cast"\nops = "cast_f32_f16"\nfind = "i < p.n"\nreplace = "i <= p.n"\n'
+        whole = '[[mutation]]\nname = "m"\nfile = "residual_add"\nops = "residual_add"\nfind = "i < p.n"\nreplace = "i <= p.n"\n'
         for text, says in ((whole.replace('find = "i < p.n"\n', ""), "mutation m: it lacks 'find'"), (whole * 2, "two mutations of one name: m"),
                            (whole.replace('name = "m"\n', ""), "mutation number 1: it lacks 'name'"), (whole + "x =", "at end of document")):
             with tempfile.NamedTemporaryFile("w", suffix=".toml") as table:

@@ -26,7 +26,7 @@ SIMT = ["--device", "simt"]
 # One quick run of each program.
 QUICK = {
     "m40llm-parity": SIMT + ["--op", "argmax", "--sweep", "smoke"],
-    "m40llm-bench": SIMT + ["--benchmark_filter=^cast", "--benchmark_min_time=0.001"],
+    "m40llm-bench": SIMT + ["--benchmark_filter=^residual", "--benchmark_min_time=0.001"],
     "m40llm-occupancy": ["--filter", "^argmax"],
 }
 

@@ -135,13 +135,13 @@ float planted_value = 0;
 half* planted_cache = nullptr;
 void append_and_plant(KvAppendParams p) {
   kv_append(p);
-  if (p.k_cache == planted_cache && *p.position == 1)
-    p.k_cache[p.position_stride + planted_element].bits = planted_value > 0 ? 0x7c00 : 0xfc00;
+  if (p.cache.k == planted_cache && *p.position == 1)
+    p.cache.k[p.cache.position_stride + planted_element].bits = planted_value > 0 ? 0x7c00 : 0xfc00;
 }
 
 TEST(FindNotFinite, AKThatDoesNotReachTheLogits) {
   Loaded loaded{ModelFile()};
-  planted_cache = loaded.llama->kv_cache().k(0);
+  planted_cache = loaded.llama->kv_cache().view(0).k;
   int hidden = 0;
   for (planted_element = 0; planted_element < 32; ++planted_element) {
     for (const float value : {1.f, -1.f}) {

@@ -72,19 +72,25 @@ extern "C" __global__ void language_collectives(LanguageParams p) {
   out[6] = ballot(kFullWarp, v > 0.f);
 }
 
-// One float a thread of the grid. out (threads).
-extern "C" __global__ void language_block_sum(LanguageParams p) {
+// One float a thread of the grid, whose blocks are one group each. out (threads).
+template <int kThreads>
+__device__ __forceinline__ void sum_of_groups(const LanguageParams& p) {
   SHARED(float[32], scratch);
-  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  p.out[i] = number_or_nan(block_sum(bits_to_float(p.in[i]), scratch));
+  const auto group = Group<kThreads>::mine();
+  const int i = group.rank * kThreads + group.thread;
+  p.out[i] = number_or_nan(group_sum(group, bits_to_float(p.in[i]), scratch));
 }
+extern "C" __global__ void language_group_sum_32(LanguageParams p) { sum_of_groups<32>(p); }
+extern "C" __global__ void language_group_sum_96(LanguageParams p) { sum_of_groups<96>(p); }
+extern "C" __global__ void language_group_sum_256(LanguageParams p) { sum_of_groups<256>(p); }
+extern "C" __global__ void language_group_sum_736(LanguageParams p) { sum_of_groups<736>(p); }
+extern "C" __global__ void language_group_sum_1024(LanguageParams p) { sum_of_groups<1024>(p); }
 
-// Each thread draws a number and marks it as drawn. out (threads); words: how many, the largest 3 i + 1.
+// Each thread draws a number and marks it as drawn. out (threads); words: how many.
 extern "C" __global__ void language_atomics(LanguageParams p) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   const unsigned drawn = atomic_add(p.words, 1u);
   atomic_add(p.out + drawn, i + 1);
-  atomic_max(p.words + 1, 3 * i + 1);
 }
 
 // Resident. In each of n phases every block stores a word and reads all others'. out (blocks) ends as their

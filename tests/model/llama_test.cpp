@@ -151,9 +151,9 @@ const Fault kFaults[] = {
        kv_append(p);
      })},
     {"kv_heads_swapped", "kv_append", erased<KvAppendParams>([](KvAppendParams p) {
-       p.k_cache += p.head_stride * (p.n_kv_heads - 1);
-       p.v_cache += p.head_stride * (p.n_kv_heads - 1);
-       p.head_stride = -p.head_stride;
+       p.cache.k += p.cache.head_stride * (p.n_kv_heads - 1);
+       p.cache.v += p.cache.head_stride * (p.n_kv_heads - 1);
+       p.cache.head_stride = -p.cache.head_stride;
        kv_append(p);
      })},
     {"scores_of_another_scale", "attention_decode_tile",
@@ -163,7 +163,7 @@ const Fault kFaults[] = {
      })},
     {"query_heads_of_the_first_kv_head", "attention_decode_tile",
      erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
-       p.head_stride = 0;
+       p.cache.head_stride = 0;
        attention_decode_tile(p);
      })},
     {"no_eps", "rms_norm_block", erased<RmsNormParams>([](RmsNormParams p) {
@@ -249,8 +249,8 @@ TEST(Llama, WritesKAndVOfItsPositionAlone) {
   for (int layer = 0; layer < 2; ++layer) {
     const auto l = static_cast<std::size_t>(layer);
     const KvCache& cache = loaded.model.kv_cache();
-    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.k(layer), 5), shorter.keys[l]);
-    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.v(layer), 5), shorter.values[l]);
+    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).k, 5), shorter.keys[l]);
+    EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).v, 5), shorter.values[l]);
   }
 }
 
@@ -259,13 +259,16 @@ TEST(KvCache, HasRoomForEveryLayerPositionAndHead) {
   const Hparams h{.n_layers = 3, .n_kv_heads = 2, .head_dim = 24};
   const KvCache cache(*device, h, 10);
   EXPECT_EQ(cache.n_positions(), 10);
-  EXPECT_GE(cache.head_stride(), h.head_dim);
-  EXPECT_GE(cache.position_stride(), h.n_kv_heads * cache.head_stride());
-  for (int layer = 0; layer < 2; ++layer) {
-    EXPECT_GE(cache.k(layer + 1) - cache.k(layer), 10 * cache.position_stride());
-    EXPECT_GE(cache.v(layer + 1) - cache.v(layer), 10 * cache.position_stride());
+  for (int layer = 0; layer < 3; ++layer) {
+    const KvView view = cache.view(layer);
+    EXPECT_GE(view.head_stride, h.head_dim);
+    EXPECT_GE(view.position_stride, h.n_kv_heads * view.head_stride);
+    EXPECT_GE(view.sequence_stride, 10 * view.position_stride);
+    if (layer == 2) break;
+    EXPECT_GE(cache.view(layer + 1).k - view.k, view.sequence_stride);
+    EXPECT_GE(cache.view(layer + 1).v - view.v, view.sequence_stride);
   }
-  const std::size_t elements = static_cast<std::size_t>(cache.k(2) - cache.k(0)) / 2 * 3;
+  const std::size_t elements = static_cast<std::size_t>(cache.view(2).k - cache.view(0).k) / 2 * 3;
   EXPECT_EQ(device->holdings().at("kv_cache"), 2 * elements * sizeof(half));
 }
 

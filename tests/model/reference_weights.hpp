@@ -10,7 +10,7 @@
 /// Hparams, so that the engine's misreading would show.
 namespace m40llm::testing {
 
-inline reference::Format format_of(gguf::TensorType type) {
+inline reference::Format stored_format(gguf::TensorType type) {
   return bench::in_reference(gguf::format_of(type).value());
 }
 
@@ -18,14 +18,14 @@ template <class S>
 reference::Matrix<S> matrix_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Matrix<S> matrix(static_cast<Eigen::Index>(tensor.shape.at(1)),
                               static_cast<Eigen::Index>(tensor.shape.at(0)));
-  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {matrix.data(), tensor.elements()});
+  reference::dequantize<S>(stored_format(tensor.type), file.read(tensor), {matrix.data(), tensor.elements()});
   return matrix;
 }
 
 template <class S>
 reference::Vector<S> vector_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Vector<S> vector(static_cast<Eigen::Index>(tensor.elements()));
-  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {vector.data(), tensor.elements()});
+  reference::dequantize<S>(stored_format(tensor.type), file.read(tensor), {vector.data(), tensor.elements()});
   return vector;
 }
 

@@ -37,11 +37,11 @@ struct DeviceRun {
 /// One layer's K or V at `cache` for the first n_steps positions.
 inline reference::Cache<double> read_cache(Stream& stream, const Llama& model, const half* cache,
                                            std::size_t n_steps) {
-  const KvCache& strides = model.kv_cache();
+  const KvView view = model.kv_cache().view(0);
   const int n_kv_heads = model.hparams().n_kv_heads;
   const int head_dim = model.hparams().head_dim;
-  const auto position_stride = static_cast<std::size_t>(strides.position_stride());
-  const auto head_stride = static_cast<std::size_t>(strides.head_stride());
+  const auto position_stride = static_cast<std::size_t>(view.position_stride);
+  const auto head_stride = static_cast<std::size_t>(view.head_stride);
   std::vector<std::uint16_t> bits((n_steps - 1) * position_stride +
                                   static_cast<std::size_t>(n_kv_heads - 1) * head_stride +
                                   static_cast<std::size_t>(head_dim));
@@ -71,8 +71,8 @@ inline DeviceRun run(Stream& stream, Llama& model, std::span<const int> tokens) 
     run.hidden.push_back(std::move(hidden));
   }
   for (int layer = 0; layer < model.hparams().n_layers; ++layer) {
-    run.keys.push_back(read_cache(stream, model, model.kv_cache().k(layer), tokens.size()));
-    run.values.push_back(read_cache(stream, model, model.kv_cache().v(layer), tokens.size()));
+    run.keys.push_back(read_cache(stream, model, model.kv_cache().view(layer).k, tokens.size()));
+    run.values.push_back(read_cache(stream, model, model.kv_cache().view(layer).v, tokens.size()));
   }
   return run;
 }

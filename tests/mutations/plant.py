@@ -57,6 +57,24 @@ def source_of(mutation):
     return f"kernels/{mutation['file']}" + ("" if is_language(mutation) else ".cu")
 
 
+def sources_of(root, source):
+    """A kernel file and the .cuh files that it and they include: functions of ops, and how formats are read."""
+    sources = [source]
+    for path in sources:
+        included = re.findall(r'^#include "(kernels/\w+\.cuh)"$', (root / path).read_text(), re.MULTILINE)
+        sources += [path for path in included if path not in LANGUAGE and path not in sources]
+    return sources
+
+
+def kernel_text(root, source):
+    """A kernel file as one text, with what it includes in the place of its includes, each once."""
+    text = (root / source).read_text()
+    for path in sources_of(root, source)[1:]:
+        text = text.replace(f'#include "{path}"\n', (root / path).read_text(), 1)
+        text = text.replace(f'#include "{path}"\n', "")
+    return without_includes(text, LANGUAGE)
+
+
 def mutate(mutation, text):
     # Where lines are broken is the formatter's business.
     pattern = re.compile(r"\s+".join(re.escape(word) for word in mutation["find"].split()))
@@ -106,14 +124,14 @@ def copies(root, mutations):
         if is_language(mutation):
             start, file = language(root, mutation), name
             sources = [f"kernels/{stem}.cu" for stem in mutation["kernels"]] + [JUDGE + ".cu"]
-            texts = {f"mutants::{name}::{Path(source).stem}": (root / source).read_text() for source in sources}
+            texts = {f"mutants::{name}::{Path(source).stem}": kernel_text(root, source) for source in sources}
         else:
             start, file = '#include "kernels/device.cuh"\n', mutation["file"]
-            texts = {f"mutants::{name}": mutate(mutation, (root / source_of(mutation)).read_text())}
+            texts = {f"mutants::{name}": mutate(mutation, kernel_text(root, source_of(mutation)))}
         kernels[name] = texts
         files.setdefault(file, start + headers)
         for namespace, text in texts.items():
-            text = without_includes(text, LANGUAGE).replace('extern "C" ', "")
+            text = text.replace('extern "C" ', "")
             files[file] += f"\nnamespace {namespace} {{\n{text}\n}}\n"
     files["table"] = '#include "tests/mutations/mutant.hpp"\n' + headers + table_of(mutations, kernels)
     return files
@@ -126,8 +144,9 @@ def main():
     mutations = read(table)
     if only_list:
         outputs = {"table"} | {m["name"] if is_language(m) else m["file"] for m in mutations}
-        sources = {source_of(m) for m in mutations} | set(LANGUAGE) | {JUDGE + ".cu", JUDGE + ".h"}
-        sources |= {f"kernels/{stem}.cu" for m in mutations for stem in m.get("kernels", [])}
+        kernels = {source_of(m) for m in mutations if not is_language(m)}
+        kernels |= {f"kernels/{stem}.cu" for m in mutations for stem in m.get("kernels", [])} | {JUDGE + ".cu"}
+        sources = {path for kernel in kernels for path in sources_of(root, kernel)} | set(LANGUAGE) | {JUDGE + ".h"}
         print(";".join(sorted(str(out / f"{name}.cpp") for name in outputs)))
         print(";".join(sorted(str(root / source) for source in sources)))
         return

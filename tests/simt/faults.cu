@@ -291,7 +291,7 @@ extern "C" __global__ void collectives(FaultParams p) {
   out[5] = shuffle(0xffu << lane / 8 * 8, v, lane / 8 * 8 + (lane + 1) % 8);
   out[6] = static_cast<float>(shuffle_xor(kFullWarp, static_cast<int>(lane), 1));
   SHARED(float[32], scratch);
-  out[7] = block_sum(v, scratch);
+  out[7] = group_sum(Group<64>::mine(), v, scratch);  // in blocks of that size
 }
 
 // Warps return one after the other; those left still meet at barriers.
