@@ -21,3 +21,8 @@ extern "C" __global__ void embedding_q4_1(EmbeddingParams p) {
   const int i = thread_in_grid();
   if (i < p.table.cols) ops::embedding::element<formats::Q4_1>(p, i);
 }
+
+extern "C" __global__ void embedding_q4_0(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::Q4_0>(p, i);
+}

@@ -198,4 +198,36 @@ struct Q4_1Block : Q4_1 {
   }
 };
 
+/// Nibbles as of Q4_1, four lanes a block; d is applied once to the sum of a lane's eight products, as of Q8_0.
+struct Q4_0 {
+  static constexpr Format kFormat = Format::q4_0;
+  using Sum = float;
+  static constexpr int kWeights = 8, kUnroll = 2;
+  struct Piece {
+    unsigned q, d;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<unsigned, kReadonly>(row.values, i),
+            element<unsigned short, kReadonly>(row.scales, i / 4)};
+  }
+  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const float4 low = x[8 * (i / 4) + i % 4];
+    const float4 high = x[8 * (i / 4) + i % 4 + 4];
+    float4 dot = {nibble<8>(piece.q, 0) * low.x, nibble<8>(piece.q, 8) * low.y,
+                  nibble<8>(piece.q, 16) * low.z, nibble<8>(piece.q, 24) * low.w};
+    dot.x = fmaf(nibble<8>(piece.q, 4), high.x, dot.x);
+    dot.y = fmaf(nibble<8>(piece.q, 12), high.y, dot.y);
+    dot.z = fmaf(nibble<8>(piece.q, 20), high.z, dot.z);
+    dot.w = fmaf(nibble<8>(piece.q, 28), high.w, dot.w);
+    sum = fmaf(low_half_to_float(piece.d), join(dot), sum);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const int place = static_cast<int>(i % 32);
+    const int pair = static_cast<const unsigned char*>(a.values)[i / 32 * 16 + place % 16];
+    return half_to_float(a.scales[i / 32]) * static_cast<float>((place < 16 ? pair & 15 : pair >> 4) - 8);
+  }
+};
+
 }  // namespace formats

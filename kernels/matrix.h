@@ -13,6 +13,7 @@
 /// Q4_1    16 bytes a block of 32 [rows][stride / 32][16],    half d, m [rows][stride / 32][2]
 ///         byte j: weight j low nibble, weight j + 16 high;
 ///         w = d q + m
+/// Q4_0    as Q4_1, w = d (q - 8)                            half d [rows][stride / 32]
 /// cols is a multiple of the format's block (the GGUF specification).
 struct Matrix {
   const void* values;

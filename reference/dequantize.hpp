@@ -11,7 +11,7 @@
 /// Blocks of GGUF tensors to their values, and values to blocks. Formats: the ggml project's description of its block types.
 namespace m40llm::reference {
 
-enum class Format { f32, f16, q8_0, q4_1 };
+enum class Format { f32, f16, q8_0, q4_1, q4_0 };
 
 /// How a format stores elements: so many together in a block of so many bytes, as d q + m with integers q in
 /// [lowest, highest], m only of formats with minima. Formats of single elements have no integers.
@@ -30,6 +30,8 @@ constexpr Blocks blocks_of(Format format) {
       return {32, 34, -128, 127};
     case Format::q4_1:
       return {32, 20, 0, 15, true};
+    case Format::q4_0:
+      return {32, 18, -8, 7};
   }
   throw std::invalid_argument("no format");
 }
@@ -85,6 +87,14 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         }
         break;
       }
+      case Format::q4_0: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block));
+        for (std::size_t i = 0; i < 32; ++i) {
+          const int pair = std::to_integer<int>(block[2 + i % 16]);
+          visit(b * 32 + i, Weight{d * ((i < 16 ? pair & 15 : pair >> 4) - 8)});
+        }
+        break;
+      }
     }
   }
 }
@@ -116,6 +126,10 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
       half(block.d);
       half(block.m);
       for (std::size_t i = 0; i < 16; ++i) byte(block.q[i] | block.q[i + 16] << 4);
+      return;
+    case Format::q4_0:
+      half(block.d);
+      for (std::size_t i = 0; i < 16; ++i) byte((block.q[i] + 8) | (block.q[i + 16] + 8) << 4);
       return;
   }
   throw std::invalid_argument("a format of single elements");

@@ -9,6 +9,8 @@ void gemv_f16_rows2_shared(GemvParams);
 void gemv_q8_0_warp(GemvParams);
 void gemv_q4_1_word_shared(GemvParams);
 void gemv_q4_1_block(GemvParams);
+void gemv_q4_0_word_shared(GemvParams);
+void gemv_q4_0_word(GemvParams);
 }
 
 namespace m40llm {
@@ -61,6 +63,16 @@ constexpr Variant<GemvParams> k_q4_1[] = {
      chain<8, 2, 3>,
      x_fits_shared},
     {"block", {"gemv_q4_1_block", gemv_q4_1_block}, warp_a_row, chain<32, 8, 3>},
+};
+
+// Q4_0: two products of a nibble in a row, two levels to join the four sums, one multiply-add a load.
+constexpr Variant<GemvParams> k_q4_0[] = {
+    {"word_shared",
+     {"gemv_q4_0_word_shared", gemv_q4_0_word_shared},
+     two_rows_a_warp,
+     chain<8, 1, 4>,
+     x_fits_shared},
+    {"word", {"gemv_q4_0_word", gemv_q4_0_word}, warp_a_row, chain<8, 1, 4>},
 };
 
 #define M40LLM_OP(format, ...) {"gemv_" #format, "gemv", k_##format, work},

@@ -235,7 +235,7 @@ TEST_F(Suites, TakeTheirOwnShapes) {
 }
 
 TEST(ProductInputs, ExactClassesKeepTheirPromises) {
-  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0}) {
     for (const std::size_t cols : {32U, 1824U, 11008U}) {
       for (const char* inputs : {"E", "E2"}) {
         const ProductInputs made = make_product_inputs(inputs, format, 4, cols, 3);
@@ -285,7 +285,7 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
 }
 
 TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
-  for (const Format format : {Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::q8_0, Format::q4_1, Format::q4_0}) {
     const ProductInputs made = make_product_inputs("R-signs", format, 8, 256, 1);
     std::set<std::pair<bool, bool>> signs;
     for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(in_reference(format))) {
@@ -318,7 +318,7 @@ TEST(ProductInputs, PatternsAreEveryHalf) {
 }
 
 TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
-  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0}) {
     const ProductInputs made = make_product_inputs("N-x", format, 100, 96, 1);
     int plus = 0, minus = 0, nan = 0;
     for (std::size_t row = 0; row < 100; ++row) {
