@@ -373,19 +373,21 @@ class OpSuite : public Suite {
       throw UsageError("op '" + op() + "' has no inputs '" + c.inputs + "'; it has " + list);
     }
   }
-  CaseMemory memory(const Shape& shape) const final {
+  CaseMemory memory(std::string_view variant, const Shape& shape, int n_sms) const final {
     check(shape);
     CaseMemory memory;
     for (const TensorMemory& tensor : tensors(shape)) {
       if (tensor.on_device != 0) memory.on_device.add(tensor.name, tensor.on_device);
       memory.on_host.add(tensor.name + " on the host", tensor.on_host);
     }
+    const std::size_t scratch = op_->variant(variant).scratch_bytes(without_pointers(shape), n_sms);
+    if (scratch > 0) memory.on_device.add("scratch", scratch + kGuard);
     return memory;
   }
   std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {
     check(c);
     if (c.inputs != kFar) {  // of which little is there
-      const CaseMemory needed = memory(c.shape);
+      const CaseMemory needed = memory(c.variant, c.shape, device.n_sms());
       const std::string missing = missing_memory(device, needed.on_device, needed.on_host);
       if (!missing.empty()) throw OutOfMemory("not enough memory for the case: " + missing);
     }

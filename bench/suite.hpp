@@ -102,8 +102,8 @@ class Suite {
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
   /// op or the variant.
   virtual void check(const Case& c) const = 0;
-  /// Throws UsageError as check() does. All of the shape, as if no inputs left out a part.
-  virtual CaseMemory memory(const Shape& shape) const = 0;
+  /// On a device of n_sms SMs. Throws UsageError as check() does. All of the shape, as if no inputs left out a part.
+  virtual CaseMemory memory(std::string_view variant, const Shape& shape, int n_sms) const = 0;
   /// Throws UsageError as check() does; OutOfMemory, before anything is made, if there is not enough;
   /// Unavailable if inputs that leave out a part find no sparse memory.
   virtual std::unique_ptr<Trial> trial(Device& device, const Case& c) const = 0;

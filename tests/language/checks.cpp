@@ -310,6 +310,7 @@ constexpr Check kChecks[] = {
     {"group_sum", groups_sum_in_the_stated_order},
     {"atomics", atomics_lose_nothing},
     {"grid_barrier", grids_meet},
+    {"composed_ops", composed_ops_are_as_launched},
 };
 
 }  // namespace

@@ -45,4 +45,8 @@ inline constexpr std::uint64_t kHalfHash = 15385090499070241455u;
 std::uint64_t hash_of_all_exp(Device& device);
 std::uint64_t hash_of_all_halves(Device& device);
 
+/// Three ops in one kernel with a grid barrier between them give the bits of three launches, whatever the grid:
+/// empty, or what differs.
+std::string composed_ops_are_as_launched(Device& device);
+
 }  // namespace m40llm::testing

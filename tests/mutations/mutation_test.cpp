@@ -14,6 +14,7 @@
 #include "bench/suite.hpp"
 #include "engine/device/simt/simt_device.hpp"
 #include "tests/bench/orders.hpp"
+#include "tests/bench/rows.hpp"
 #include "tests/language/checks.hpp"
 #include "tests/mutations/mutant.hpp"
 
@@ -26,7 +27,8 @@ constexpr std::array kNets{kSanitizer};
 #elif defined(M40LLM_CHECKED)
 constexpr std::array kNets{std::string_view("checker")};
 #else
-constexpr std::array kNets{kGates, std::string_view("order"), std::string_view("language")};
+constexpr std::array kNets{kGates, std::string_view("order"), std::string_view("language"),
+                           std::string_view("rows")};
 #endif
 
 /// The cases to run, small shapes first. What the checker and the sanitizers see does not depend on the class
@@ -85,6 +87,7 @@ std::string first_wrong_function() {
 /// What a net catches the mutant by, in one op (null: in the language itself); empty if it passes.
 std::string caught_by(std::string_view net, const bench::Suite* suite) {
   if (net == "language") return first_wrong_function();
+  if (net == "rows") return rows_differ(*open_simt_device({}), suite->op());
   if (net != "order") return first_failure(*suite);
   try {
     return Orders().compare(*suite).difference;

@@ -19,7 +19,7 @@ from kernel_text import kernels_in  # noqa: E402
 
 LANGUAGE = ("kernels/device.cuh", "kernels/simt/language.hpp")
 JUDGE = "tests/language/language"  # .h, .cu
-NETS = ("gates", "order", "language", "checker", "sanitizer")
+NETS = ("gates", "order", "language", "rows", "checker", "sanitizer")
 NEEDED = {"name", "file", "ops", "find", "replace"}
 FIELDS = NEEDED | {"net", "kernels"}
 
