@@ -499,7 +499,7 @@ class Parity(CliTest):
             "gemv_f16/": ["no op and variant"],
             "/warp rows=33,cols=64 R seed=1": ["no op and variant"],
             "gemv_f61/warp rows=33,cols=64 R seed=1": ["no op 'gemv_f61'", "argmax"],
-            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "warp_ldg"],
+            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "rows2_shared"],
             "gemv_f16/warp": ["no shape"],
             "gemv_f16/warp row=33,cols=64 R seed=1": ["row=33", "rows,cols"],
             "gemv_f16/warp rows=33 R seed=1": ["rows,cols"],
