@@ -91,8 +91,8 @@ void simt_device(benchmark::State& state) {
   a.upload(*stream, p.a);
   x.upload(*stream, p.x);
   stream->synchronize();
-  const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize}, x.data(), y.data()};
-  const Variant<GemvParams>& variant = kGemvF16.variant("warp");
+  const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize, Format::f16}, x.data(), y.data()};
+  const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("warp");
   for ([[maybe_unused]] auto _ : state) {
     for (const Launch& launch : variant.launches(params, device->n_sms(), nullptr)) stream->launch(launch);
     stream->synchronize();

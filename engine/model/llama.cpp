@@ -26,36 +26,6 @@ void run(Stream& stream, const Op<Params>& op, const Params& params) {
   stream.launch(variant.kernel, variant.config(params), params);
 }
 
-const Op<GemvParams>& gemv_op(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return kGemvF32;
-    case gguf::TensorType::f16:
-      return kGemvF16;
-    case gguf::TensorType::q8_0:
-      return kGemvQ8_0;
-    case gguf::TensorType::q4_1:
-      return kGemvQ4_1;
-    default:
-      throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
-  }
-}
-
-const Op<EmbeddingParams>& embedding_op(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return kEmbeddingF32;
-    case gguf::TensorType::f16:
-      return kEmbeddingF16;
-    case gguf::TensorType::q8_0:
-      return kEmbeddingQ8_0;
-    case gguf::TensorType::q4_1:
-      return kEmbeddingQ4_1;
-    default:
-      throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
-  }
-}
-
 /// n floats, zeros in them and behind them up to the next multiple of 32.
 Buffer<float> activation(Device& device, Stream& stream, int n) {
   Buffer<float> buffer(device, static_cast<std::size_t>(n + 31) / 32 * 32, "activations");
@@ -97,7 +67,7 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 }  // namespace
 
 Llama::Weights::Weights(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor)
-    : type(tensor.type), matrix(device, stream, file, tensor, "weights") {}
+    : matrix(device, stream, file, tensor, "weights") {}
 
 Llama::Layer Llama::load_layer(Device& device, Stream& stream, const gguf::File& file, int layer) const {
   const auto tensor = [&](const char* name) -> const gguf::Tensor& {
@@ -151,7 +121,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
       stream.copy_to_host(hidden.data() + layer * width, hidden_.data(), width * sizeof(float));
   };
   token_and_position_.upload(stream, std::array{token, position, 0});
-  run(stream, embedding_op(embedding_.type),
+  run(stream, embedding_op(embedding_.matrix.view().format),
       EmbeddingParams{embedding_.matrix.view(), token_and_position_.data(), hidden_.data()});
   tell(on_output, -1, "embedding", hidden_);
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
@@ -217,7 +187,7 @@ void Llama::feed_forward(Stream& stream, int layer, const OnOutput& on_output) c
 
 void Llama::gemv(Stream& stream, const Weights& weights, const Buffer<float>& x,
                  const Buffer<float>& y) const {
-  run(stream, gemv_op(weights.type), GemvParams{weights.matrix.view(), x.data(), y.data()});
+  run(stream, gemv_op(weights.matrix.view().format), GemvParams{weights.matrix.view(), x.data(), y.data()});
 }
 
 void Llama::norm(Stream& stream, const Buffer<float>& weight) const {

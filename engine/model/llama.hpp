@@ -48,10 +48,8 @@ class Llama {
   const Buffer<int>& next_token() const { return next_token_; }
 
  private:
-  /// Weights by their storage: with its type the op follows.
   struct Weights {
     Weights(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor);
-    gguf::TensorType type;
     DeviceMatrix matrix;
   };
   struct Layer {

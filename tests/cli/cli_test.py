@@ -499,7 +499,7 @@ class Parity(CliTest):
             "gemv_f16/": ["no op and variant"],
             "/warp rows=33,cols=64 R seed=1": ["no op and variant"],
             "gemv_f61/warp rows=33,cols=64 R seed=1": ["no op 'gemv_f61'", "argmax"],
-            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "warp_ldg"],
+            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "rows2_shared"],
             "gemv_f16/warp": ["no shape"],
             "gemv_f16/warp row=33,cols=64 R seed=1": ["row=33", "rows,cols"],
             "gemv_f16/warp rows=33 R seed=1": ["rows,cols"],
@@ -646,7 +646,7 @@ class Parity(CliTest):
 
 # ---- models ------------------------------------------------------------------------------------------------------
 
-F32, F16, Q4_0, IQ4_XS, UNKNOWN_TYPE = 0, 1, 2, 23, 77
+F32, F16, Q5_0, IQ4_XS, UNKNOWN_TYPE = 0, 1, 6, 23, 77
 U32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
 
 
@@ -828,7 +828,7 @@ class Decode(CliTest):
                 (remove("tensors", "output_norm.weight"), ["output_norm.weight", "missing"]),
                 (set_tensor(q, F32, (32, 16)), [q, "32 x 16", "expected 32 x 32"]),
                 (set_tensor(q, F32, (32 * 32,)), [q, "1024", "expected 32 x 32"]),
-                (set_tensor(q, Q4_0, (32, 32)), [q, "Q4_0", "expected F32, F16, Q8_0 or Q4_1"]),
+                (set_tensor(q, Q5_0, (32, 32)), [q, "Q5_0", "expected F32, F16, Q8_0, Q4_1 or Q4_0"]),
                 (set_tensor(q, UNKNOWN_TYPE, (32, 32)), [q, "type 77 is unknown", "expected one from 0 to"]),
                 (set_tensor("output_norm.weight", F16, (32,)), ["output_norm.weight", "F16", "expected F32"]),
                 (lambda model: model.offsets.__setitem__(q, 2**40), [q, "past the end of the file"]),
