@@ -13,6 +13,8 @@
 #include "bench/google_benchmark.hpp"
 #include "bench/options.hpp"
 #include "bench/output_file.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/statistics.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
@@ -163,6 +165,7 @@ class Bench {
     const Work work = sets_.front()->work();
     const Spread times = spread(samples);
     const double bytes_per_s = work.bytes / (times.median * 1e-6);
+    const std::vector<Launch> launches = suite_.launches(variant_.name, c.shape, device_.n_sms());
     Json record{{"kind", "bench"},
                 {"op", c.op},
                 {"variant", c.variant},
@@ -171,7 +174,7 @@ class Bench {
                 {"shape", named(c.shape)},
                 {"inputs", c.inputs},
                 {"seed", c.seed},
-                {"source_hash", hex(source_hash(suite_.source()))},
+                {"source_hash", hex(source_hash(launches))},
                 {"image", image_json(device_, variant_.kernel)},
                 {"order", order},
                 {"repetition", repetition},
@@ -192,7 +195,7 @@ class Bench {
                   {"error_over_bound", number(verdict.error_over_bound)},
                   {"output_hash", hex(verdict.output_hash)}}},
                 {"gpu_state", {{"before", state_before_}, {"after", after}}}};
-    add_launches(record, variant_.kernel, suite_.launches(variant_.name, c.shape, device_.n_sms()));
+    add_launches(record, variant_.kernel, launches);
     return record;
   }
 
@@ -278,16 +281,16 @@ int run(const std::vector<std::string>& command) {
   CommonOptions options;
   std::vector<std::string> own = command;
   const std::vector<std::string> flags = take_benchmark_flags(own);
-  CLI::App app(
+  CommandLine line(
       "Times every kernel variant with Google Benchmark, from device events, and judges the outputs again.",
       kProgram);
-  app.footer(
+  line.footer(
       "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests,\n"
       "--benchmark_min_time=SECONDS, --benchmark_repetitions=N, --benchmark_format=console|json,\n"
       "--benchmark_out=FILE, --benchmark_enable_random_interleaving=true, ...");
-  add_json_flag(app, options.json);
-  add_device_flags(app, options.device);
-  if (const auto code = parse(app, own)) return *code;
+  add_json_flag(line, options.json);
+  add_device_flags(line, options.device);
+  if (const auto code = line.parse(own)) return *code;
 
   check_values(flags);
   const std::string out = value_of("--benchmark_out", flags, "");

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -13,6 +14,8 @@
 #include "bench/evidence.hpp"
 #include "bench/options.hpp"
 #include "bench/plan_table.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/statistics.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
@@ -47,7 +50,8 @@ Json all_images_json(const Device& device) {
 std::uint64_t all_sources_hash() {
   std::vector<std::uint64_t> hashes;
   for (const Image& image : images()) {
-    if (image.arch == "sm_52") hashes.push_back(source_hash(image.source));
+    if (image.arch != "sm_52") continue;
+    for (const KernelResources& kernel : image.kernels) hashes.push_back(kernel.code_hash);
   }
   return hash_of(std::as_bytes(std::span(hashes)));
 }
@@ -180,55 +184,45 @@ int print_plan(const Options& options) {
 
 int run(const std::vector<std::string>& command) {
   Options options;
-  CLI::App app(
-      "Continues prompts (raw text, greedily) with a model of the llama or qwen2 architecture and times "
-      "every token.",
+  CommandLine line(
+      "Continues prompts (raw text, greedily) with a model (llama or qwen2) and times every token.",
       kProgram);
-  app.add_option("--model", options.decode.model, "GGUF file; needed")->type_name("FILE");
-  const PromptFlags prompt_flags(app);
-  app.add_option("--tokens", options.decode.n_tokens, "tokens to generate at most")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 22))
-      ->capture_default_str();
-  app.add_option(
-         "--context", options.decode.n_context,
-         "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 22));
-  app.add_option("--oracle", options.oracle,
-                 "judge the logits of the prompts in this file against an independent implementation's")
-      ->type_name("FILE");
-  app.add_option(
-         "--against", options.against,
-         "records of other runs, on any device: the logits must have the same bits, and some of them must "
-         "be there; repeatable")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  app.add_option("--logits", options.logits,
-                 "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
-                 "vocabulary), unless it fails or is cut short")
-      ->type_name("FILE")
-      ->check([](const std::string& file) {
-        return std::string(file.empty() ? "a file's name is expected" : "");
-      });
-  app.add_flag("--find-not-finite", options.decode.find_not_finite,
-               "a step whose logits are not finite is taken again, op by op: the first such op is named");
+  line.text("--model", options.decode.model, "GGUF file; needed", "FILE");
+  const PromptFlags prompt_flags(line);
+  constexpr int kMostTokens = 1 << 22;
+  line.count("--tokens", options.decode.n_tokens, kMostTokens, "tokens to generate at most");
+  line.count(
+      "--context", options.decode.n_context, kMostTokens,
+      "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")");
+  line.text("--oracle", options.oracle,
+            "judge the logits of the prompts in this file against an independent implementation's", "FILE");
+  line.texts(
+      "--against", options.against,
+      "records of other runs, on any device: the logits must have the same bits, and some of them must "
+      "be there; repeatable",
+      "FILE");
+  line.file("--logits", options.logits,
+            "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
+            "vocabulary), unless it fails or is cut short");
+  line.flag("--find-not-finite", options.decode.find_not_finite,
+            "a step whose logits are not finite is taken again, op by op: the first such op is named");
   bool plan = false;
-  app.add_flag(
-      "--plan", plan,
-      "print what a step launches, as a table, for a step that attends to all of --context, and decode "
-      "nothing");
-  add_json_flag(app, options.common.json);
-  add_device_flags(app, options.common.device);
-  if (const auto code = parse(app, command)) return *code;
+  line.flag("--plan", plan,
+            "print what a step launches, as a table, for a step that attends to all of --context, and decode "
+            "nothing");
+  add_json_flag(line, options.common.json);
+  add_device_flags(line, options.common.device);
+  if (const auto code = line.parse(command)) return *code;
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   if (plan) {
-    for (const CLI::Option* const other : app.get_options()) {
-      const std::string& name = other->get_single_name();
-      const bool of_the_run = name == "json" || name == "logits" || name == "oracle" || name == "against" ||
-                              name == "prompt" || name == "prompt-file" || name == "find-not-finite";
-      if (of_the_run && other->count() != 0)
-        throw UsageError("--plan decodes nothing: --" + name + " is not expected with it");
+    for (const auto& [flag, given] : {std::pair("--json", !options.common.json.empty()),
+                                      {"--logits", !options.logits.empty()},
+                                      {"--oracle", !options.oracle.empty()},
+                                      {"--against", !options.against.empty()},
+                                      {"--find-not-finite", options.decode.find_not_finite},
+                                      {"--prompt", !prompt_flags.read().empty()}}) {
+      if (given)
+        throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
     return print_plan(options);
   }

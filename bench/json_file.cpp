@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <nlohmann/json.hpp>
+
 #include "bench/descriptor.hpp"
 #include "engine/error.hpp"
 

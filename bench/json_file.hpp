@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 /// Reading JSON that somebody else has written: with limits, and with errors that name the place.
 namespace m40llm::bench {

@@ -1,9 +1,11 @@
 #include <cstdio>
 #include <iostream>
-#include <regex>
 #include <set>
 
 #include "bench/options.hpp"
+#include "bench/pattern.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/occupancy.hpp"
 #include "engine/error.hpp"
@@ -54,28 +56,23 @@ int run(const std::vector<std::string>& command) {
   std::string filter;
   std::string device = "auto";
   std::string image = "auto";
-  CLI::App app(
+  CommandLine line(
       "Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52), from its machine code. "
       "Needs no "
       "device and opens none.",
       kProgram);
-  app.add_option("--filter", filter, "only lines \"op/variant shape\" that contain a match")
-      ->type_name("REGEX");
-  app.add_option("--device", device,
-                 "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it")
-      ->type_name("NAME")
-      ->capture_default_str();
-  app.add_option("--image", image, "the kernels' machine code: auto or sm_52, which is the same here")
-      ->type_name("ARCH")
-      ->capture_default_str();
-  add_json_flag(app, json);
-  if (const auto code = parse(app, command)) return *code;
+  line.text("--filter", filter, "only lines \"op/variant shape\" that contain a match", "REGEX");
+  line.text("--device", device, "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it",
+            "NAME");
+  line.text("--image", image, "the kernels' machine code: auto or sm_52, which is the same here", "ARCH");
+  add_json_flag(line, json);
+  if (const auto code = line.parse(command)) return *code;
   check_device_name(device);
   if (image != "auto" && image != kGm200.arch) {
     throw Error("--image '" + image + "': occupancy is modelled from the image of " +
                 std::string(kGm200.arch) + "; expected that or auto");
   }
-  const std::regex wanted = to_regex(filter, "--filter");
+  const Pattern wanted(filter, "--filter");
 
   struct Row {
     const Suite* suite;
@@ -91,8 +88,7 @@ int run(const std::vector<std::string>& command) {
       std::set<std::string> seen;
       for (const Shape& shape : suite->shapes(Sweep::model)) {
         Row row{suite.get(), variant, shape, {}, {}};
-        if (!suite->applies(variant.name, shape) ||
-            !std::regex_search(row.name() + " " + to_string(shape), wanted) ||
+        if (!suite->applies(variant.name, shape) || !wanted.is_in(row.name() + " " + to_string(shape)) ||
             !seen.insert(to_string(shape)).second)
           continue;
         for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {

@@ -136,7 +136,8 @@ class Holder {
   Matrix input(const PackedMatrix& packed, std::size_t hole = 0) {
     if (hole > 0) {
       const auto rows = static_cast<std::size_t>(packed.rows);
-      Matrix matrix{nullptr, nullptr, static_cast<int>(hole + rows), packed.cols, packed.stride};
+      Matrix matrix{nullptr,     nullptr,       static_cast<int>(hole + rows),
+                    packed.cols, packed.stride, packed.format};
       matrix.values = input(packed.values, hole * (packed.values.size() / rows));
       if (!packed.scales.empty()) matrix.scales = input(packed.scales, hole * (packed.scales.size() / rows));
       return matrix;

@@ -77,36 +77,6 @@ void hold_standard_descriptors() {
   }
 }
 
-/// What is wrong with a regular expression, in words: the library's own blame a bracket for a '*'.
-std::string regex_fault(const std::string& text, const std::regex_error& error) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool at_begin =
-        i == 0 || ((text[i - 1] == '(' || text[i - 1] == '|') && (i < 2 || text[i - 2] != '\\'));
-    if (at_begin && std::string_view("*+?{").find(text[i]) != std::string_view::npos)
-      return std::string("'") + text[i] + "' has nothing before it to repeat ('.*' matches anything)";
-  }
-  switch (error.code()) {
-    case std::regex_constants::error_brack:
-      return "a '[' or ']' stands alone";
-    case std::regex_constants::error_paren:
-      return "a '(' or ')' stands alone";
-    case std::regex_constants::error_brace:
-      return "a '{' or '}' stands alone";
-    case std::regex_constants::error_badbrace:
-      return "what stands in '{}' is no count";
-    case std::regex_constants::error_range:
-      return "a range in '[]' runs backwards";
-    case std::regex_constants::error_escape:
-      return "a backslash stands before nothing that it changes";
-    case std::regex_constants::error_ctype:
-      return "no class of characters has this name";
-    case std::regex_constants::error_badrepeat:
-      return "a repetition has nothing before it to repeat";
-    default:
-      return error.what();
-  }
-}
-
 SimtOrder to_order(const std::string& name) {
   if (name == "ascending") return SimtOrder::ascending;
   if (name == "descending") return SimtOrder::descending;
@@ -124,106 +94,42 @@ Number to_number(const std::string& flag, const std::string& text, const char* e
   return number;
 }
 
-/// All that was written to stdout so far has gone where it leads.
+}  // namespace
+
 bool stdout_is_whole() {
   std::cout.flush();
   return std::cout && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
 }
 
-}  // namespace
-
-void add_device_flags(CLI::App& app, DeviceOptions& options) {
-  const char* group = "Device";
-  app.add_option("--device", options.device,
-                 "auto (a GPU if there is one, of sm_52 first), cuda, cuda:N or simt")
-      ->type_name("NAME")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--image", options.image,
-                 "the kernels to run: auto, or one arch: sm_52, compute_52, sm_90, ...")
-      ->type_name("ARCH")
-      ->capture_default_str()
-      ->group(group);
-  app.add_flag("--require-sm52", options.require_sm52,
-               "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=yes)")
-      ->group(group);
-  app.add_option_function<std::string>(
-         "--order", [&options](const std::string& name) { options.simt_order = to_order(name); },
-         "SIMT device: order of lanes, warps and blocks that the program leaves open: ascending, descending, "
-         "random")
-      ->type_name("ORDER")
-      ->default_str("ascending")
-      ->group(group);
-  app.add_option_function<std::string>(
-         "--seed",
-         [&options](const std::string& text) {
-           options.simt_seed = to_number<std::uint64_t>("--seed", text, "an integer from 0 to 2^64 - 1");
-         },
-         "SIMT device: seed of --order random")
-      ->type_name("N")
-      ->default_str("0")
-      ->group(group);
-  app.add_option_function<std::string>(
-         "--workers",
-         [&options](const std::string& text) {
-           options.simt_workers = to_number<unsigned>("--workers", text, "an integer (0: one a core)");
-         },
-         "SIMT device: worker threads; 0: one a core")
-      ->type_name("N")
-      ->default_str("0")
-      ->group(group);
+void add_device_flags(CommandLine& line, DeviceOptions& options) {
+  line.group("Device");
+  line.text("--device", options.device, "auto (a GPU if there is one, of sm_52 first), cuda, cuda:N or simt",
+            "NAME");
+  line.text("--image", options.image, "the kernels to run: auto, or one arch: sm_52, compute_52, sm_90, ...",
+            "ARCH");
+  line.flag("--require-sm52", options.require_sm52,
+            "refuse any device but a GPU of sm_52 (or M40LLM_REQUIRE_SM52=yes)");
+  line.parsed(
+      "--order", [&options](const std::string& name) { options.simt_order = to_order(name); },
+      "SIMT device: order of lanes, warps and blocks that the program leaves open: ascending, descending, "
+      "random",
+      "ORDER", "ascending");
+  line.parsed(
+      "--seed",
+      [&options](const std::string& text) {
+        options.simt_seed = to_number<std::uint64_t>("--seed", text, "an integer from 0 to 2^64 - 1");
+      },
+      "SIMT device: seed of --order random", "N", "0");
+  line.parsed(
+      "--workers",
+      [&options](const std::string& text) {
+        options.simt_workers = to_number<unsigned>("--workers", text, "an integer (0: one a core)");
+      },
+      "SIMT device: worker threads; 0: one a core", "N", "0");
 }
 
-void add_json_flag(CLI::App& app, std::string& json) {
-  app.add_option("--json", json, "append this run's records to FILE (JSON Lines, see results/README.md)")
-      ->type_name("FILE")
-      ->check([](const std::string& file) {
-        return std::string(file.empty() ? "a file's name is expected" : "");
-      });
-}
-
-std::optional<int> parse(CLI::App& app, const std::vector<std::string>& command) {
-  std::vector<std::string> words;
-  for (std::size_t i = 1; i < command.size(); ++i) {
-    const std::string& word = command[i];
-    // CLI11 would take the next word for the value of "--name=".
-    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
-      words.push_back(word.substr(0, word.size() - 1));
-      words.emplace_back();
-    } else {
-      words.push_back(word);
-    }
-  }
-  std::vector<std::string> reversed(words.rbegin(), words.rend());  // CLI11 takes them from the back
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
-    return 0;
-  } catch (const CLI::ExtrasError&) {  // whose own text has them backwards
-    std::string extra;
-    for (const std::string& word : app.remaining()) extra += (extra.empty() ? "" : " ") + word;
-    throw UsageError("not expected: " + extra + " (--help lists the flags)");
-  } catch (const CLI::ParseError& error) {
-    throw UsageError(std::string(error.what()) + " (--help lists the flags)");
-  }
-  return std::nullopt;
-}
-
-std::regex to_regex(const std::string& text, const std::string& flag) {
-  // The library compiles by recursion, a level or more a character: a long one overflows the stack.
-  constexpr std::size_t kMostBytes = 2000;
-  if (text.size() > kMostBytes) {
-    throw UsageError(flag + " " + in_quotes(text) + " has " + std::to_string(text.size()) +
-                     " bytes; expected a regular expression of at most " + std::to_string(kMostBytes));
-  }
-  try {
-    // Polynomial: the library's other way to match takes exponential time for the likes of (.*)*(.*)*x.
-    return std::regex(text, std::regex::extended | std::regex_constants::__polynomial);
-  } catch (const std::regex_error& error) {
-    throw UsageError(flag + " '" + text +
-                     "' is not a POSIX extended regular expression: " + regex_fault(text, error));
-  }
+void add_json_flag(CommandLine& line, std::string& json) {
+  line.file("--json", json, "append this run's records to FILE (JSON Lines, see results/README.md)");
 }
 
 int run_program(const char* program, int argc, char** argv,
@@ -256,35 +162,5 @@ int run_program(const char* program, int argc, char** argv,
 }
 
 bool interrupted() { return stop_asked != 0; }
-
-RunLog::RunLog(const std::string& json, const std::vector<std::string>& command, const Device* device)
-    : device_(device), header_(bench::header(command, device)) {
-  if (!json.empty()) writer_ = std::make_unique<RecordWriter>(json, header_);
-}
-
-void RunLog::append(Json record) {
-  if (!writer_) return;
-  Json labelled{{"kind", record.at("kind")}, {"device_kind", device_kind(device_)}};
-  labelled.update(record);
-  writer_->append(labelled);
-}
-
-void RunLog::sync() {
-  if (writer_) writer_->sync();
-}
-
-int RunLog::finish(std::size_t passed, std::size_t failed, std::size_t skipped,
-                   const std::string& skipped_why, int exit_code, const Json& against) {
-  if (interrupted()) exit_code = kInterrupted;
-  if (!writer_) return exit_code;
-  if (exit_code == 0 && !stdout_is_whole()) exit_code = 1;  // as run_program() will say
-  const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  writer_->append(end(
-      {writer_->count(), passed, failed, skipped, skipped_why, interrupted(), exit_code, elapsed_s, against},
-      device_));
-  writer_->sync();
-  std::cerr << "records: " << printable(writer_->path().string()) << "\n";
-  return exit_code;
-}
 
 }  // namespace m40llm::bench

@@ -3,12 +3,14 @@
 #include <limits>
 #include <map>
 #include <new>
-#include <regex>
 #include <set>
 #include <tuple>
 
 #include "bench/evidence.hpp"
 #include "bench/options.hpp"
+#include "bench/pattern.hpp"
+#include "bench/provenance.hpp"
+#include "bench/run_log.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
@@ -57,10 +59,10 @@ Selection select(const Options& options) {
     }
     return selection;
   }
-  const std::regex op = to_regex(options.op, "--op");
-  const std::regex filter = to_regex(options.filter, "--filter");
+  const Pattern op(options.op, "--op");
+  const Pattern filter(options.filter, "--filter");
   for (const auto& suite : suites()) {
-    if (!options.op.empty() && !std::regex_match(suite->op(), op)) continue;
+    if (!options.op.empty() && !op.matches(suite->op())) continue;
     for (const VariantInfo& variant : suite->variants()) {
       std::set<std::string> seen;  // sweeps share shapes
       for (const Sweep sweep : sweeps(options.sweep)) {
@@ -68,7 +70,7 @@ Selection select(const Options& options) {
           for (const std::string& inputs : suite->inputs_at(shape)) {
             const Case c{suite->op(), variant.name, shape, inputs};
             const std::string line = c.line();
-            if (!seen.insert(line).second || !std::regex_search(line, filter)) continue;
+            if (!seen.insert(line).second || !filter.is_in(line)) continue;
             if (suite->applies(variant.name, shape)) {
               selection.cases.push_back(c);
             } else {
@@ -105,6 +107,7 @@ void print_row(const std::string& name, const Row& row) {
 
 Json record(const Suite& suite, const Case& c, const Device& device) {
   const VariantInfo variant = variant_info(suite, c.variant);
+  const std::vector<Launch> launches = suite.launches(c.variant, c.shape, device.n_sms());
   Json record{{"kind", "parity"},
               {"op", c.op},
               {"variant", c.variant},
@@ -114,10 +117,10 @@ Json record(const Suite& suite, const Case& c, const Device& device) {
               {"inputs", c.inputs},
               {"seed", c.seed},
               {"line", c.line()},
-              {"source_hash", hex(source_hash(suite.source()))},
+              {"source_hash", hex(source_hash(launches))},
               {"bit_exact", variant.bit_exact},
               {"image", image_json(device, variant.kernel)}};
-  add_launches(record, variant.kernel, suite.launches(c.variant, c.shape, device.n_sms()));
+  add_launches(record, variant.kernel, launches);
   return record;
 }
 
@@ -143,30 +146,20 @@ void add_fault(Json& record, const std::string& fault) {
 
 int run(const std::vector<std::string>& command) {
   Options options;
-  CLI::App app("Judges every kernel variant against the reference in float64, by the gates.", kProgram);
-  CLI::Option* const op =
-      app.add_option("--op", options.op, "only ops whose whole name matches this regular expression")
-          ->type_name("REGEX");
-  CLI::Option* const filter =
-      app.add_option("--filter", options.filter, "only cases whose line contains a match")
-          ->type_name("REGEX");
-  CLI::Option* const sweep = app.add_option("--sweep", options.sweep, "shapes: smoke, model, edge or all")
-                                 ->type_name("NAME")
-                                 ->capture_default_str();
-  app.add_option("--case", options.cases, "only this case, as --list and failures print it; repeatable")
-      ->type_name("LINE")
-      ->allow_extra_args(false)
-      ->excludes(op, filter, sweep);  // which would choose nothing
-  app.add_option(
-         "--against", options.against,
-         "records of other runs, on any device: equal kernels must have given equal bits, and something "
-         "must be equal; repeatable")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  app.add_flag("--list", options.list, "print the cases and run none");
-  add_json_flag(app, options.common.json);
-  add_device_flags(app, options.common.device);
-  if (const auto code = parse(app, command)) return *code;
+  CommandLine line("Judges every kernel variant against the reference in float64, by the gates.", kProgram);
+  line.text("--op", options.op, "only ops whose whole name matches this regular expression", "REGEX");
+  line.text("--filter", options.filter, "only cases whose line contains a match", "REGEX");
+  line.text("--sweep", options.sweep, "shapes: smoke, model, edge or all", "NAME");
+  line.texts("--case", options.cases, "only this case, as --list and failures print it; repeatable", "LINE");
+  line.exclude("--case", {"--op", "--filter", "--sweep"});  // which would choose nothing
+  line.texts("--against", options.against,
+             "records of other runs, on any device: equal kernels must have given equal bits, and something "
+             "must be equal; repeatable",
+             "FILE");
+  line.flag("--list", options.list, "print the cases and run none");
+  add_json_flag(line, options.common.json);
+  add_device_flags(line, options.common.device);
+  if (const auto code = line.parse(command)) return *code;
 
   const Selection selection = select(options);
   if (selection.cases.empty()) {

@@ -18,6 +18,8 @@
 namespace m40llm::bench {
 namespace {
 
+constexpr const char* kText = "--prompt";
+constexpr const char* kFile = "--prompt-file";
 constexpr const char* kStdin = "-";
 
 /// All that an open file holds, or what came before Ctrl-C. Throws Error naming it.
@@ -70,15 +72,11 @@ void check_utf8(const Prompt& prompt) {
 
 Prompt prompt_of(const std::string& text) { return {"prompt " + in_quotes(text), text}; }
 
-PromptFlags::PromptFlags(CLI::App& app) : app_(app) {
-  text_ =
-      app.add_option("--prompt", texts_, "a text; repeatable")->type_name("TEXT")->allow_extra_args(false);
-  file_ =
-      app.add_option("--prompt-file", files_,
-                     "a file with a text, every byte of it, a last newline too; - reads stdin; repeatable")
-          ->type_name("FILE")
-          ->allow_extra_args(false);
-  app.add_flag("--special", special_, "control tokens written out in a text (<|im_start|>) are their tokens");
+PromptFlags::PromptFlags(CommandLine& line) : line_(line) {
+  line.texts(kText, texts_, "a text; repeatable", "TEXT");
+  line.texts(kFile, files_,
+             "a file with a text, every byte of it, a last newline too; - reads stdin; repeatable", "FILE");
+  line.flag("--special", special_, "control tokens written out in a text (<|im_start|>) are their tokens");
 }
 
 std::vector<Prompt> PromptFlags::read() const {
@@ -87,9 +85,9 @@ std::vector<Prompt> PromptFlags::read() const {
   std::vector<Prompt> prompts;
   auto text = texts_.begin();
   auto file = files_.begin();
-  for (const CLI::Option* option : app_.parse_order()) {
-    if (option == text_) prompts.push_back(prompt_of(*text++));
-    if (option != file_) continue;
+  for (const std::string& flag : line_.given()) {
+    if (flag == kText) prompts.push_back(prompt_of(*text++));
+    if (flag != kFile) continue;
     prompts.push_back(*file == kStdin ? read_stdin() : read_file(*file));
     ++file;
   }

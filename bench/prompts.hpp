@@ -3,8 +3,7 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include "bench/command_line.hpp"
 #include "engine/tokenizer/tokenizer.hpp"
 
 /// Texts that a user gives to be fed to a model, and what becomes of them: tokens, or a message.
@@ -25,7 +24,7 @@ inline constexpr std::size_t kLongestPrompt = std::size_t{16} << 20;
 /// --prompt, --prompt-file and --special of a program.
 class PromptFlags {
  public:
-  explicit PromptFlags(CLI::App& app);
+  explicit PromptFlags(CommandLine& line);
   PromptFlags(const PromptFlags&) = delete;
   PromptFlags& operator=(const PromptFlags&) = delete;
 
@@ -37,9 +36,7 @@ class PromptFlags {
   SpecialTokens special() const { return special_ ? SpecialTokens::parsed : SpecialTokens::as_text; }
 
  private:
-  const CLI::App& app_;
-  const CLI::Option* text_ = nullptr;
-  const CLI::Option* file_ = nullptr;
+  const CommandLine& line_;
   std::vector<std::string> texts_, files_;
   bool special_ = false;
 };

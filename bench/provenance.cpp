@@ -1,5 +1,8 @@
 #include "bench/provenance.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -117,6 +120,14 @@ Json launch_json(const LaunchConfig& launch) {
           {"block", launch.block},
           {"shared_bytes", launch.shared_bytes},
           {"resident", launch.resident}};
+}
+
+std::uint64_t source_hash(std::span<const Launch> launches) {
+  std::vector<std::uint64_t> codes;
+  for (const Launch& launch : launches) {
+    if (!launch.library_call) codes.push_back(code_hash(launch.kernel.name));
+  }
+  return XXH3_64bits(codes.data(), codes.size() * sizeof(std::uint64_t));
 }
 
 void add_launches(Json& record, std::string_view kernel, const std::vector<Launch>& launches) {

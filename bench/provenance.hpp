@@ -33,6 +33,8 @@ Json image_json(const Device& device, std::string_view kernel);
 
 /// How a kernel was launched, as records keep it.
 Json launch_json(const LaunchConfig& launch);
+/// "source_hash" of records: of the code of all kernels that are launched (code_hash()).
+std::uint64_t source_hash(std::span<const Launch> launches);
 /// Adds to a record "launch", how `kernel` was launched (null: a library does that), and where a variant is more
 /// than one launch, "launches": all of them in order.
 void add_launches(Json& record, std::string_view kernel, const std::vector<Launch>& launches);

@@ -91,8 +91,8 @@ void simt_device(benchmark::State& state) {
   a.upload(*stream, p.a);
   x.upload(*stream, p.x);
   stream->synchronize();
-  const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize}, x.data(), y.data()};
-  const Variant<GemvParams>& variant = kGemvF16.variant("warp");
+  const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize, Format::f16}, x.data(), y.data()};
+  const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("warp");
   for ([[maybe_unused]] auto _ : state) {
     for (const Launch& launch : variant.launches(params, device->n_sms(), nullptr)) stream->launch(launch);
     stream->synchronize();
@@ -127,12 +127,12 @@ class Reporter : public benchmark::BenchmarkReporter {
 int run(const std::vector<std::string>& command) {
   std::vector<std::string> own = command;
   const std::vector<std::string> flags = take_benchmark_flags(own);
-  CLI::App app("How fast the SIMT device runs a kernel, beside a plain loop of the same arithmetic.",
-               kProgram);
-  app.footer(
+  CommandLine line("How fast the SIMT device runs a kernel, beside a plain loop of the same arithmetic.",
+                   kProgram);
+  line.footer(
       "Google Benchmark's flags work as always, with '=': --benchmark_filter=REGEX, --benchmark_list_tests, "
       "...");
-  if (const auto code = parse(app, own)) return *code;
+  if (const auto code = line.parse(own)) return *code;
   check_values(flags);
   for (const char* flag : {"--benchmark_out", "--benchmark_out_format", "--benchmark_format"}) {
     if (!value_of(flag, flags, "").empty())

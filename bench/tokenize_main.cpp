@@ -14,13 +14,13 @@ constexpr const char* kProgram = "m40llm-tokenize";
 
 int run(const std::vector<std::string>& command) {
   std::string model;
-  CLI::App app(
+  CommandLine line(
       "Prints the tokens of texts as a model's tokenizer cuts them: a line a token, its id, a tab, and its "
       "piece\n(\\xNN for bytes that cannot be shown, \\\\ for a backslash); an empty line between two texts.",
       kProgram);
-  app.add_option("--model", model, "GGUF file; needed")->type_name("FILE");
-  const PromptFlags prompt_flags(app);
-  if (const auto code = parse(app, command)) return *code;
+  line.text("--model", model, "GGUF file; needed", "FILE");
+  const PromptFlags prompt_flags(line);
+  if (const auto code = line.parse(command)) return *code;
   if (model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   const std::vector<Prompt> prompts = prompt_flags.read();
   if (interrupted()) return kInterrupted;

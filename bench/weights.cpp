@@ -14,24 +14,17 @@
 namespace m40llm::bench {
 namespace {
 
-using reference::Format;
+using reference::Block;
 
-constexpr std::size_t kBlock = 32;
 constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
-
-/// One block of a quantised format: weights d q + m.
-struct Block {
-  double d = 1;
-  double m = 0;
-  std::array<int, kBlock> q{};
-};
 
 /// Appends values to a matrix in its format.
 class Writer {
  public:
   explicit Writer(Weights& weights) : weights_(&weights) {
-    weights.blocks.reserve(weights.rows * weights.cols / reference::block_elements(weights.format) *
-                           reference::block_bytes(weights.format));
+    weights.blocks.reserve(weights.rows * weights.cols /
+                           static_cast<std::size_t>(traits(weights.format).block) *
+                           static_cast<std::size_t>(block_bytes(weights.format)));
   }
   void add(double value) {
     if (weights_->format == Format::f32) {
@@ -42,17 +35,7 @@ class Writer {
   }
   void add_half(std::uint16_t bits) { append(bits); }
   void add_bits(std::uint32_t bits) { append(bits); }
-  void add(const Block& block) {
-    append(reference::double_to_half(block.d));
-    if (weights_->format == Format::q8_0) {
-      for (const int q : block.q) append(static_cast<signed char>(q));
-      return;
-    }
-    append(reference::double_to_half(block.m));
-    for (std::size_t i = 0; i < kBlock / 2; ++i) {
-      append(static_cast<unsigned char>(block.q[i] | block.q[i + kBlock / 2] << 4));
-    }
-  }
+  void add(const Block& block) { reference::encode(in_reference(weights_->format), block, weights_->blocks); }
 
  private:
   template <class T>
@@ -68,7 +51,11 @@ class Writer {
 class Maker {
  public:
   Maker(Format format, std::size_t cols, std::uint64_t seed)
-      : format_(format), cols_(cols), a_(seed, 0), x_(seed, 1) {}
+      : format_(format),
+        blocks_(reference::blocks_of(in_reference(format))),
+        cols_(cols),
+        a_(seed, 0),
+        x_(seed, 1) {}
   virtual ~Maker() = default;
   virtual void start_row() {}
   virtual double element() = 0;
@@ -78,7 +65,9 @@ class Maker {
   virtual std::vector<float> x() = 0;
 
  protected:
-  bool is_q4_1() const { return format_ == Format::q4_1; }
+  bool has_minima() const { return blocks_.has_minima; }
+  /// All integers 0.
+  Block empty_block() const { return {.q = std::vector<int>(blocks_.elements)}; }
   /// A power of two from `low` to 4 low, never the same twice in a row.
   double next_scale(double low) {
     step_ = (step_ + 1 + a_.below(2)) % 3;
@@ -86,6 +75,7 @@ class Maker {
   }
 
   Format format_;
+  reference::Blocks blocks_;
   std::size_t cols_;
   Random a_, x_;
 
@@ -96,7 +86,7 @@ class Maker {
 class Exact final : public Maker {
  public:
   Exact(Format format, std::size_t cols, std::uint64_t seed) : Maker(format, cols, seed) {
-    const int largest = format == Format::q4_1 ? 8 * 15 + 60 : format == Format::q8_0 ? 4 * 3 : 15;
+    const int largest = has_minima() ? 8 * 15 + 60 : blocks_.elements > 1 ? 4 * 3 : 15;
     largest_x_ = static_cast<int>((std::size_t{1} << 24) / (cols * static_cast<std::size_t>(largest)));
     if (largest_x_ < 1)
       throw UsageError("inputs E: " + std::to_string(cols) + " columns are too many for exact sums");
@@ -104,8 +94,8 @@ class Exact final : public Maker {
   }
   double element() override { return a_.sign() * a_.between(1, 15); }
   Block block() override {
-    Block block;
-    if (is_q4_1()) {
+    Block block = empty_block();
+    if (has_minima()) {
       block.d = next_scale(2);
       block.m = -7.5 * block.d;  // so that no weight is 0
       for (int& q : block.q) q = a_.below(16);
@@ -136,11 +126,11 @@ class ExactSparse final : public Maker {
   }
   double element() override { return next_is_place() ? a_.sign() : 0; }
   Block block() override {
-    Block block;
+    Block block = empty_block();
     block.d = next_scale(0.25);
     const int one = static_cast<int>(1 / block.d);
-    if (is_q4_1()) block.d *= a_.sign();  // one sign a block: with m = 0 nothing cancels inside a weight
-    for (int& q : block.q) q = next_is_place() ? (is_q4_1() ? one : a_.sign() * one) : 0;
+    if (has_minima()) block.d *= a_.sign();  // one sign a block: with m = 0 nothing cancels inside a weight
+    for (int& q : block.q) q = next_is_place() ? (has_minima() ? one : a_.sign() * one) : 0;
     return block;
   }
   std::vector<float> x() override {
@@ -165,15 +155,11 @@ class Centred : public Maker {
   using Maker::Maker;
   double element() override { return 0.05 * a_.normal(); }
   Block block() override {
-    Block block;
-    if (is_q4_1()) {
-      block.d = 0.01 * (0.5 + a_.uniform());
-      block.m = -7.5 * block.d * (1 + 0.1 * a_.normal());
-      fill(block, 15, 0);
-    } else {
-      block.d = 0.001 * (0.5 + a_.uniform());
-      fill(block, 255, -128);
-    }
+    Block block = empty_block();
+    const int range = blocks_.highest - blocks_.lowest;
+    block.d = (range > 15 ? 0.001 : 0.01) * (0.5 + a_.uniform());
+    if (has_minima()) block.m = -0.5 * range * block.d * (1 + 0.1 * a_.normal());
+    fill(block, range, blocks_.lowest);
     return block;
   }
   std::vector<float> x() override {
@@ -185,7 +171,7 @@ class Centred : public Maker {
  private:
   /// q from eight bits of randomness each: (bits & mask) + offset.
   void fill(Block& block, int mask, int offset) {
-    for (std::size_t i = 0; i < kBlock; i += 8) {
+    for (std::size_t i = 0; i < block.q.size(); i += 8) {
       std::uint64_t bits = a_.bits();
       for (std::size_t j = 0; j < 8; ++j, bits >>= 8)
         block.q[i + j] = static_cast<int>(bits & 255 & static_cast<unsigned>(mask)) + offset;
@@ -199,10 +185,10 @@ class Constant final : public Maker {
   void start_row() override { value_ = 0.1 * a_.between(1, 9); }
   double element() override { return value_; }
   Block block() override {
-    Block block;
+    Block block = empty_block();
     block.d = value_ / 10;
-    block.m = is_q4_1() ? value_ / 3 : 0;
-    block.q.fill(is_q4_1() ? 11 : 87);
+    block.m = has_minima() ? value_ / 3 : 0;
+    std::ranges::fill(block.q, has_minima() ? 11 : std::min(87, blocks_.highest));
     return block;
   }
   std::vector<float> x() override { return std::vector<float>(cols_, 0.3f); }
@@ -243,7 +229,7 @@ class Cancelling final : public Centred {
   }
   Block block() override {
     Block block = Centred::block();
-    for (std::size_t i = 0; i < kBlock; i += 2) block.q[i + 1] = block.q[i];
+    for (std::size_t i = 0; i < block.q.size(); i += 2) block.q[i + 1] = block.q[i];
     return block;
   }
   std::vector<float> x() override {
@@ -267,7 +253,7 @@ class Denormal final : public Centred {
   Block block() override {
     Block block = Centred::block();
     block.d = 0x1p-24 * a_.between(1, 1023);
-    if (is_q4_1()) block.m = -0x1p-24 * a_.between(1, 1023);
+    if (has_minima()) block.m = -0x1p-24 * a_.between(1, 1023);
     return block;
   }
   std::vector<float> x() override {
@@ -328,17 +314,17 @@ class ExactPatterns final : public Maker {
   /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. For Q4_1 the
   /// pattern is the scale's or the minimum's, the other is 0.
   Block block() override {
-    Block block;
-    block.m = is_q4_1() ? 0 : block.m;
-    const bool here = col_ <= place_ && place_ < col_ + static_cast<int>(kBlock);
-    col_ += static_cast<int>(kBlock);
+    Block block = empty_block();
+    const int n = static_cast<int>(block.q.size());
+    const bool here = col_ <= place_ && place_ < col_ + n;
+    col_ += n;
     if (!here) return block;
     const double pattern = reference::half_to_double(meets_zero_ ? 0x7c00 : patterns_.half());
-    const bool is_minimum = is_q4_1() && a_.below(2) == 0;
+    const bool is_minimum = has_minima() && a_.below(2) == 0;
     block.d = is_minimum ? 0 : pattern;
     block.m = is_minimum ? pattern : 0;
-    const int sign = is_q4_1() ? 1 : a_.sign();
-    for (int& q : block.q) q = sign * a_.between(1, is_q4_1() ? 15 : 127);
+    const int sign = has_minima() ? 1 : a_.sign();
+    for (int& q : block.q) q = sign * a_.between(1, blocks_.highest);
     return block;
   }
   std::vector<float> x() override {
@@ -365,7 +351,7 @@ class Patterns final : public Centred {
   Block block() override {
     Block block = Centred::block();
     block.d = reference::half_to_double(patterns_.half());
-    if (is_q4_1()) block.m = reference::half_to_double(static_cast<std::uint16_t>(a_.bits() >> 48));
+    if (has_minima()) block.m = reference::half_to_double(static_cast<std::uint16_t>(a_.bits() >> 48));
     return block;
   }
 
@@ -385,12 +371,12 @@ class InfiniteX final : public Centred {
   }
   Block block() override {
     Block block = Centred::block();
-    if (is_q4_1()) {  // (q - 8) / 128
+    if (has_minima()) {  // (q - 8) / 128
       block.d = 0x1p-7;
       block.m = -0x1p-4;
     }
     for (int& q : block.q) {
-      if (is_place(col_++)) q = (is_q4_1() ? 8 : 0) + 3 * sign_or_zero();
+      if (is_place(col_++)) q = (has_minima() ? 8 : 0) + 3 * sign_or_zero();
     }
     return block;
   }
@@ -435,23 +421,10 @@ void write_centred_halves(Weights& weights, std::uint64_t seed) {
 
 }  // namespace
 
-gguf::TensorType tensor_type(Format format) {
-  switch (format) {
-    case Format::f32:
-      return gguf::TensorType::f32;
-    case Format::f16:
-      return gguf::TensorType::f16;
-    case Format::q8_0:
-      return gguf::TensorType::q8_0;
-    default:
-      return gguf::TensorType::q4_1;
-  }
-}
-
 std::vector<std::string_view> product_classes(Format format) {
   std::vector<std::string_view> classes{"E",        "E2",         "R",          "S-constant", "S-outlier",
                                         "S-cancel", "S-denormal", "E-patterns", "N-x"};
-  if (reference::block_elements(format) == kBlock) classes.push_back("R-signs");
+  if (traits(format).block > 1) classes.push_back("R-signs");
   return classes;
 }
 
@@ -463,12 +436,12 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
     write_centred_halves(made.a, seed);
     return made;
   }
-  const bool in_blocks = reference::block_elements(format) == kBlock;
+  const auto block_size = static_cast<std::size_t>(traits(format).block);
   Writer writer(made.a);
   for (std::size_t row = 0; row < rows; ++row) {
     maker->start_row();
-    if (in_blocks) {
-      for (std::size_t block = 0; block < cols / kBlock; ++block) writer.add(maker->block());
+    if (block_size > 1) {
+      for (std::size_t block = 0; block < cols / block_size; ++block) writer.add(maker->block());
     } else {
       for (std::size_t col = 0; col < cols; ++col) {
         const std::optional<std::uint32_t> bits = maker->element_bits();

@@ -13,7 +13,7 @@ namespace m40llm::bench {
 
 /// A matrix as in a GGUF file: row after row of blocks.
 struct Weights {
-  reference::Format format;
+  Format format;
   std::size_t rows, cols;
   std::vector<std::byte> blocks;
 
@@ -23,7 +23,13 @@ struct Weights {
   }
 };
 
-gguf::TensorType tensor_type(reference::Format format);
+/// The reference's decoder of a format.
+constexpr reference::Format in_reference(Format format) {
+#define M40LLM_FORMAT(format, ...) reference::Format::format,
+  constexpr reference::Format kFormats[] = {M40LLM_FORMATS(M40LLM_FORMAT)};
+#undef M40LLM_FORMAT
+  return kFormats[static_cast<std::size_t>(format)];
+}
 
 struct ProductInputs {
   Weights a;             // (rows, cols)
@@ -46,10 +52,10 @@ struct ProductInputs {
 ///   From 128 columns on x is 0 in every fourth 32 of them, and half the rows have an infinity there.
 /// - "N-x": x infinite in two columns, where weights are negative, zero or positive: every product is an
 ///   infinity or NaN.
-std::vector<std::string_view> product_classes(reference::Format format);
+std::vector<std::string_view> product_classes(Format format);
 /// One more class, "patterns", is for single rows: each weight (each scale) is another bit pattern of the format.
 /// Throws UsageError on an unknown class. cols must be whole blocks.
-ProductInputs make_product_inputs(std::string_view inputs, reference::Format format, std::size_t rows,
-                                  std::size_t cols, std::uint64_t seed);
+ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
+                                  std::uint64_t seed);
 
 }  // namespace m40llm::bench

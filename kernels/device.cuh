@@ -12,7 +12,7 @@
 constexpr unsigned kWarp = 32;
 constexpr unsigned kFullWarp = 0xffffffffu;
 
-/// A load that goes through the read-only cache or does not: what the _ldg variants of kernels differ in.
+/// A load that goes through the read-only cache or does not: a question to each function that takes kReadonly.
 template <bool kReadonly, class T>
 __device__ __forceinline__ T load(const T* p) {
   if constexpr (kReadonly) {

@@ -1,4 +1,5 @@
 #pragma once
+#include "kernels/formats.h"
 #include "kernels/types.h"
 
 /// A weight matrix on the device, row-major, as the loader repacks it (GGUF's blocks of 18, 20 and 34 bytes
@@ -12,11 +13,13 @@
 /// Q4_1    16 bytes a block of 32 [rows][stride / 32][16],    half d, m [rows][stride / 32][2]
 ///         byte j: weight j low nibble, weight j + 16 high;
 ///         w = d q + m
-/// cols is a multiple of 32 for the quantised formats (the GGUF specification).
+/// Q4_0    as Q4_1, w = d (q - 8)                            half d [rows][stride / 32]
+/// cols is a multiple of the format's block (the GGUF specification).
 struct Matrix {
   const void* values;
-  const half* scales;  // null for F32 and F16
+  const half* scales;  // null for formats without scales
   int rows;
   int cols;
   int stride;
+  Format format;
 };

@@ -4,31 +4,39 @@
 #include <cstring>
 #include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "reference/half.hpp"
 
-/// Blocks of GGUF tensors to their values. Formats: the ggml project's description of its block types.
+/// Blocks of GGUF tensors to their values, and values to blocks. Formats: the ggml project's description of its block types.
 namespace m40llm::reference {
 
-enum class Format { f32, f16, q8_0, q4_1 };
+enum class Format { f32, f16, q8_0, q4_1, q4_0 };
 
-/// Elements stored together.
-constexpr std::size_t block_elements(Format format) {
-  return format == Format::q8_0 || format == Format::q4_1 ? 32 : 1;
-}
-/// Bytes of one block.
-constexpr std::size_t block_bytes(Format format) {
+/// How a format stores elements: so many together in a block of so many bytes, as d q + m with integers q in
+/// [lowest, highest], m only of formats with minima. Formats of single elements have no integers.
+struct Blocks {
+  std::size_t elements, bytes;
+  int lowest = 0, highest = 0;
+  bool has_minima = false;
+};
+constexpr Blocks blocks_of(Format format) {
   switch (format) {
     case Format::f32:
-      return 4;
+      return {1, 4};
     case Format::f16:
-      return 2;
+      return {1, 2};
     case Format::q8_0:
-      return 34;
-    default:
-      return 20;
+      return {32, 34, -128, 127};
+    case Format::q4_1:
+      return {32, 20, 0, 15, true};
+    case Format::q4_0:
+      return {32, 18, -8, 7};
   }
+  throw std::invalid_argument("no format");
 }
+constexpr std::size_t block_elements(Format format) { return blocks_of(format).elements; }
+constexpr std::size_t block_bytes(Format format) { return blocks_of(format).bytes; }
 
 /// A weight and what stands behind it: value = scaled + offset. Both parts and their sum are exact in double.
 struct Weight {
@@ -79,8 +87,52 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         }
         break;
       }
+      case Format::q4_0: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block));
+        for (std::size_t i = 0; i < 32; ++i) {
+          const int pair = std::to_integer<int>(block[2 + i % 16]);
+          visit(b * 32 + i, Weight{d * ((i < 16 ? pair & 15 : pair >> 4) - 8)});
+        }
+        break;
+      }
     }
   }
+}
+
+/// One block of d q + m: d and m are rounded to what the format keeps of them. q.size() == block_elements(format).
+struct Block {
+  double d = 1;
+  double m = 0;
+  std::vector<int> q;
+};
+
+/// Appends a block as GGUF stores it, of a format that has integers. Throws std::invalid_argument on another.
+inline void encode(Format format, const Block& block, std::vector<std::byte>& out) {
+  const auto byte = [&](int bits) { out.push_back(static_cast<std::byte>(bits & 255)); };
+  const auto half = [&](double value) {
+    const int bits = double_to_half(value);
+    byte(bits);
+    byte(bits >> 8);
+  };
+  switch (format) {
+    case Format::f32:
+    case Format::f16:
+      break;
+    case Format::q8_0:
+      half(block.d);
+      for (const int q : block.q) byte(q);
+      return;
+    case Format::q4_1:
+      half(block.d);
+      half(block.m);
+      for (std::size_t i = 0; i < 16; ++i) byte(block.q[i] | block.q[i + 16] << 4);
+      return;
+    case Format::q4_0:
+      half(block.d);
+      for (std::size_t i = 0; i < 16; ++i) byte((block.q[i] + 8) | (block.q[i + 16] + 8) << 4);
+      return;
+  }
+  throw std::invalid_argument("a format of single elements");
 }
 
 /// Writes the values of all blocks to out, which must have one element for each. Rounds once if S is float.

@@ -8,10 +8,10 @@ namespace {
 /// Judged to the bit: a row is at most one rounding away from what is stored.
 class Embedding final : public OpSuite<EmbeddingParams> {
  public:
-  Embedding(const Op<EmbeddingParams>& op, const char* dtype, reference::Format format)
-      : OpSuite(op, dtype, {{"n_vocab"}, {"width", 1, static_cast<int>(reference::block_elements(format))}},
+  explicit Embedding(const FormatTraits& format)
+      : OpSuite(embedding_op(format.format), format.name, {{"n_vocab"}, {"width", 1, format.block}},
                 sizes_for(format)),
-        format_(format) {}
+        format_(format.format) {}
 
   /// class      what it is                                      a fault that it is there for
   /// first      the table's first token                         a row off
@@ -34,13 +34,14 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     EmbeddingParams params{};
     params.table.rows = at(shape, "n_vocab");
     params.table.cols = at(shape, "width");
+    params.table.format = format_;
     params.table.stride = (params.table.cols + 31) / 32 * 32;
     return params;
   }
 
   std::vector<TensorMemory> tensors(const Shape& shape) const override {
     const std::uint64_t width = size_at(shape, "width");
-    return {input_memory("table", tensor_type(format_), size_at(shape, "n_vocab"), width),
+    return {input_memory("table", gguf::tensor_type(format_), size_at(shape, "n_vocab"), width),
             input_memory<int>("token", 1), output_memory<float>("y", width)};
   }
   std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
@@ -60,10 +61,10 @@ class Embedding final : public OpSuite<EmbeddingParams> {
 
     Expected<float> expected{std::vector<double>(width, 0.0), {}};
     if (token >= 0 && token < n_vocab) {
-      reference::dequantize<double>(format_, made.a.row(static_cast<std::size_t>(token) - rows_left_out),
-                                    expected.want);
+      reference::dequantize<double>(
+          in_reference(format_), made.a.row(static_cast<std::size_t>(token) - rows_left_out), expected.want);
     }
-    params.table = holder.input(pack(tensor_type(format_), rows, width, made.a.blocks), rows_left_out);
+    params.table = holder.input(pack(gguf::tensor_type(format_), rows, width, made.a.blocks), rows_left_out);
     params.token = holder.input(std::vector<int>{token});
     params.y = holder.output(std::move(expected));
   }
@@ -74,12 +75,12 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     if (inputs == "patterns") return "patterns";
     return inputs == "denormal" ? "S-denormal" : "R";
   }
-  static Sizes sizes_for(reference::Format format) {
+  static Sizes sizes_for(const FormatTraits& format) {
     Sizes sizes;
     sizes.smoke = {{3, 32}};
     sizes.model = {{4096, 576}, {2000, 2048}};  // the vocabularies are cut: only one row is read
     sizes.edge = {{1, 32}, {2, 96}, {7, 992}};
-    if (reference::block_elements(format) == 1) {
+    if (format.block == 1) {
       for (const int width : {1, 31, 33, 257, 1021}) sizes.edge.push_back({5, width});
     }
     sizes.limits = {{{1, 65536}, {"patterns"}},    {{65601, 32}, {kFar}},
@@ -88,14 +89,11 @@ class Embedding final : public OpSuite<EmbeddingParams> {
     sizes.bench = {{49152, 576}, {32000, 2048}};
     return sizes;
   }
-  reference::Format format_;
+  Format format_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  suites.push_back(std::make_unique<Embedding>(kEmbeddingF32, "f32", reference::Format::f32));
-  suites.push_back(std::make_unique<Embedding>(kEmbeddingF16, "f16", reference::Format::f16));
-  suites.push_back(std::make_unique<Embedding>(kEmbeddingQ8_0, "q8_0", reference::Format::q8_0));
-  suites.push_back(std::make_unique<Embedding>(kEmbeddingQ4_1, "q4_1", reference::Format::q4_1));
+  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<Embedding>(format));
 });
 
 }  // namespace

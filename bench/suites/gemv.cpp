@@ -7,10 +7,10 @@ namespace {
 
 class Gemv final : public OpSuite<GemvParams> {
  public:
-  Gemv(const Op<GemvParams>& op, const char* dtype, reference::Format format)
-      : OpSuite(op, dtype, {{"rows"}, {"cols", 1, static_cast<int>(reference::block_elements(format))}},
+  explicit Gemv(const FormatTraits& format)
+      : OpSuite(gemv_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block}},
                 sizes_for(format)),
-        format_(format) {}
+        format_(format.format) {}
 
   /// class        what it is (weights.hpp)                a fault that it is there for
   /// E            small integers                          a dropped term, sums or weights in half
@@ -38,6 +38,7 @@ class Gemv final : public OpSuite<GemvParams> {
     GemvParams params{};
     params.a.rows = at(shape, "rows");
     params.a.cols = at(shape, "cols");
+    params.a.format = format_;
     params.a.stride = (params.a.cols + 31) / 32 * 32;
     return params;
   }
@@ -51,7 +52,7 @@ class Gemv final : public OpSuite<GemvParams> {
   std::vector<TensorMemory> tensors(const Shape& shape) const override {
     const std::uint64_t rows = size_at(shape, "rows");
     const std::uint64_t cols = size_at(shape, "cols");
-    return {input_memory("a", tensor_type(format_), rows, cols),
+    return {input_memory("a", gguf::tensor_type(format_), rows, cols),
             input_memory<float>("x", (cols + 31) / 32 * 32), output_memory<float>("y", rows)};
   }
   std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
@@ -66,14 +67,15 @@ class Gemv final : public OpSuite<GemvParams> {
     Expected<float> expected;
     for (std::size_t row = 0; row < rows; ++row) {
       Product product;
-      reference::for_each_weight(format_, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-        product.add(w.value(), w.expanded_magnitude(), made.x[i]);
-      });
+      reference::for_each_weight(in_reference(format_), made.a.row(row),
+                                 [&](std::size_t i, const reference::Weight& w) {
+                                   product.add(w.value(), w.expanded_magnitude(), made.x[i]);
+                                 });
       expected.want.push_back(product.value);
       if (inputs.starts_with("R")) expected.bound.push_back(random_bound(product, chain));
       if (inputs.starts_with("S-")) expected.bound.push_back(structured_bound(product, chain));
     }
-    params.a = holder.input(pack(tensor_type(format_), rows, cols, made.a.blocks), rows_left_out);
+    params.a = holder.input(pack(gguf::tensor_type(format_), rows, cols, made.a.blocks), rows_left_out);
     made.x.resize(static_cast<std::size_t>(params.a.stride), 0.0f);
     params.x = holder.input(made.x);
     params.y = holder.output(std::move(expected), rows_left_out);
@@ -81,15 +83,15 @@ class Gemv final : public OpSuite<GemvParams> {
   }
 
  private:
-  static Sizes sizes_for(reference::Format format) {
+  static Sizes sizes_for(const FormatTraits& format) {
     Sizes sizes;
     sizes.smoke = {{5, 64}};
     // SmolLM2-135M: q and attention's output, k and v, gate and up, down; TinyLlama: q.
     sizes.model = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {2048, 2048}};
-    if (format == reference::Format::q8_0) sizes.model.push_back({49152, 576});  // SmolLM2's logits
+    if (format.format == Format::q8_0) sizes.model.push_back({49152, 576});  // SmolLM2's logits
     sizes.edge = {{1, 32},   {31, 64},    {33, 96},   {7, 992},  {127, 1056},
                   {3, 2080}, {17, 11008}, {3, 12288}, {2, 12320}};
-    if (reference::block_elements(format) == 1) {
+    if (format.block == 1) {
       for (const int cols : {1, 2, 3, 5, 7, 31, 33, 127, 257, 1021}) sizes.edge.push_back({13, cols});
     }
     sizes.limits = {{{65601, 64}, {kFar}},           {{151936, 576}, {kFar}},
@@ -98,17 +100,14 @@ class Gemv final : public OpSuite<GemvParams> {
                     {{65544, 32}, {"E-patterns"}}};
     sizes.bench = {{576, 576},   {1536, 576},  {49152, 576}, {2048, 2048},
                    {5632, 2048}, {4096, 4096}, {8192, 8192}};
-    if (format != reference::Format::f32) sizes.bench.push_back({28672, 8192});
+    if (format.format != Format::f32) sizes.bench.push_back({28672, 8192});
     return sizes;
   }
-  reference::Format format_;
+  Format format_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  suites.push_back(std::make_unique<Gemv>(kGemvF32, "f32", reference::Format::f32));
-  suites.push_back(std::make_unique<Gemv>(kGemvF16, "f16", reference::Format::f16));
-  suites.push_back(std::make_unique<Gemv>(kGemvQ8_0, "q8_0", reference::Format::q8_0));
-  suites.push_back(std::make_unique<Gemv>(kGemvQ4_1, "q4_1", reference::Format::q4_1));
+  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<Gemv>(format));
 });
 
 }  // namespace

@@ -1,36 +1,68 @@
 #include "engine/device/image.hpp"
 
 #include <algorithm>
+#include <map>
+#include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "engine/device/image_table.hpp"
 #include "engine/error.hpp"
+#include "kernels/chip.hpp"
 
 namespace m40llm {
+namespace {
+
+struct Registered {
+  std::string_view toolkit;
+  std::vector<Image> images;
+};
+
+/// Made at its first use, so that it does not matter in which order a program's files begin.
+Registered& registered() {
+  static Registered all;
+  return all;
+}
+
+/// A name would be looked up in one of two images, and which would be chance.
+void expect_names_once(const std::vector<Image>& images) {
+  std::map<std::pair<std::string_view, std::string_view>, std::string_view> seen;
+  for (const Image& image : images) {
+    for (const KernelResources& kernel : image.kernels) {
+      const auto [at, is_new] = seen.emplace(std::pair{image.arch, kernel.name}, image.source);
+      if (is_new) continue;
+      throw std::logic_error("two kernels '" + std::string(kernel.name) + "' for " + std::string(image.arch) +
+                             ", of " + std::string(at->second) + ".cu and " + std::string(image.source) +
+                             ".cu; one of a name is expected");
+    }
+  }
+}
+
+}  // namespace
+
+RegisterImages::RegisterImages(std::string_view toolkit, std::span<const Image> images) {
+  registered().toolkit = toolkit;
+  registered().images.insert(registered().images.end(), images.begin(), images.end());
+}
 
 std::span<const Image> images() {
   static const std::vector<Image> all = [] {
-    std::vector<Image> collected;
-    for (const EmbeddedSource* source : embedded_sources()) {
-      collected.insert(collected.end(), source->images.begin(), source->images.end());
-    }
+    std::vector<Image> collected = registered().images;
     std::ranges::sort(collected, {}, [](const Image& image) { return std::tie(image.source, image.arch); });
+    expect_names_once(collected);
     return collected;
   }();
   return all;
 }
 
-std::string_view images_toolkit() { return embedded_toolkit(); }
+std::string_view images_toolkit() { return registered().toolkit; }
 
-std::uint64_t source_hash(std::string_view source) {
-  std::string known;
-  for (const EmbeddedSource* embedded : embedded_sources()) {
-    if (embedded->name == source) return embedded->source_hash;
-    known += (known.empty() ? "" : ", ") + std::string(embedded->name);
-  }
-  throw Error("no kernel file '" + std::string(source) + "' in this build; it has " + known);
+std::uint64_t code_hash(std::string_view kernel) {
+  const KernelResources* const found = find_resources(kGm200.arch, kernel);
+  if (found == nullptr) throw Error("no kernel '" + std::string(kernel) + "' in this build's images");
+  return found->code_hash;
 }
 
 const Image* find_image(std::string_view arch, std::string_view kernel) {

@@ -14,6 +14,7 @@ struct KernelResources {
   int static_shared_bytes = 0;  ///< a block
   int local_bytes = 0;          ///< stack frame, a thread
   int spill_bytes = 0;          ///< stores and loads the compiler spilled, a thread
+  std::uint64_t code_hash = 0;  ///< XXH3 of its instructions and constants; 0 on PTX images
 };
 
 /// One kernels/<source>.cu compiled for one arch.
@@ -26,15 +27,16 @@ struct Image {
   std::span<const KernelResources> kernels;
 };
 
-/// All embedded images, sorted by source, then arch.
+/// All embedded images, sorted by source, then arch. Throws std::logic_error if two of one arch have kernels of
+/// one name.
 std::span<const Image> images();
 
 /// The NVRTC that made them: "12.9.86".
 std::string_view images_toolkit();
 
-/// XXH3 of a kernel file's text and of every header it includes: the key under which hashes of outputs are
-/// compared. Throws Error on an unknown source.
-std::uint64_t source_hash(std::string_view source);
+/// The hash of a kernel's machine code for sm_52: what its source comes to, whatever its comments say and whatever
+/// other kernels stand beside it. Throws Error on an unknown kernel.
+std::uint64_t code_hash(std::string_view kernel);
 
 /// The kernel's resources on one arch, or nullptr.
 const KernelResources* find_resources(std::string_view arch, std::string_view kernel);

@@ -35,6 +35,14 @@ constexpr std::array kTypes{
 };
 static_assert(kTypes[static_cast<std::size_t>(TensorType::q2_0)].name == "Q2_0");
 
+/// What kernels read is a part of what files hold, told by kernels/formats.h alone; the two agree.
+constexpr bool agrees(const FormatTraits& format) {
+  const TypeTraits& type = kTypes.at(format.gguf_type);
+  return type.name == format.gguf_name && type.block_elements == static_cast<std::uint64_t>(format.block) &&
+         type.block_bytes == static_cast<std::uint64_t>(block_bytes(format.format));
+}
+static_assert(std::ranges::all_of(kFormats, agrees));
+
 const TypeTraits& traits(TensorType type) { return kTypes.at(static_cast<std::size_t>(type)); }
 
 }  // namespace
@@ -49,6 +57,13 @@ TensorType tensor_type(std::uint32_t number) {
                 ") is no longer part of GGUF (expected a file of today's llama.cpp)");
   }
   return static_cast<TensorType>(number);
+}
+
+std::optional<Format> format_of(TensorType type) {
+  for (const FormatTraits& format : kFormats) {
+    if (tensor_type(format.format) == type) return format.format;
+  }
+  return std::nullopt;
 }
 
 std::string_view name(TensorType type) { return traits(type).name; }

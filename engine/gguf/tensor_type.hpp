@@ -1,8 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "kernels/formats.h"
 
 namespace m40llm::gguf {
 
@@ -49,6 +52,13 @@ enum class TensorType : std::uint32_t {
 /// The type of a number in a file. Throws Error saying what is wrong with the number ("type 99 is unknown")
 /// if there is none, or none any more.
 [[nodiscard]] TensorType tensor_type(std::uint32_t number);
+
+/// The format that kernels read a type as; none for types that no kernel reads.
+[[nodiscard]] std::optional<Format> format_of(TensorType type);
+/// How a file stores a format.
+[[nodiscard]] constexpr TensorType tensor_type(Format format) {
+  return static_cast<TensorType>(traits(format).gguf_type);
+}
 
 /// "F32", "Q4_1", ... The type must be one of the enumerators, here and below.
 [[nodiscard]] std::string_view name(TensorType type);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "engine/error.hpp"
 
@@ -11,16 +12,10 @@ namespace {
 
 constexpr std::size_t kStrideUnit = 32;
 
-half load_half(const std::byte* from) {
-  half value;
-  std::memcpy(&value, from, sizeof(half));
-  return value;
-}
-
-/// Rows of plain values, each padded with zeros to the stride.
-void pack_plain(std::size_t value_bytes, std::size_t cols, std::span<const std::byte> blocks,
-                PackedMatrix& packed) {
-  const std::size_t row_bytes = cols * value_bytes;
+/// Rows of values alone, each padded with zeros to the stride.
+void pack_rows(const FormatTraits& format, std::span<const std::byte> blocks, PackedMatrix& packed) {
+  const auto value_bytes = static_cast<std::size_t>(format.value_bytes);
+  const std::size_t row_bytes = static_cast<std::size_t>(packed.cols) * value_bytes;
   const std::size_t stride_bytes = static_cast<std::size_t>(packed.stride) * value_bytes;
   packed.values.resize(static_cast<std::size_t>(packed.rows) * stride_bytes);
   for (std::size_t row = 0; row < static_cast<std::size_t>(packed.rows); ++row) {
@@ -28,25 +23,28 @@ void pack_plain(std::size_t value_bytes, std::size_t cols, std::span<const std::
   }
 }
 
-/// Blocks of n_scales halves followed by value_bytes bytes: values and scales each go to an array of their
-/// own.
-void pack_blocks(std::size_t n_scales, std::size_t value_bytes, std::span<const std::byte> blocks,
-                 PackedMatrix& packed) {
-  const std::size_t block_bytes = n_scales * sizeof(half) + value_bytes;
-  const std::size_t n_blocks = blocks.size() / block_bytes;
+/// Blocks of values and, at one place among them, scales: values and scales each go to an array of their own.
+void pack_blocks(const FormatTraits& format, std::span<const std::byte> blocks, PackedMatrix& packed) {
+  const auto value_bytes = static_cast<std::size_t>(format.value_bytes);
+  const auto scale_bytes = static_cast<std::size_t>(format.scale_bytes);
+  const auto scales_at = static_cast<std::size_t>(format.scales_at);
+  const std::size_t n_blocks = blocks.size() / (value_bytes + scale_bytes);
   packed.values.resize(n_blocks * value_bytes);
-  packed.scales.reserve(n_blocks * n_scales);
+  packed.scales.resize(n_blocks * scale_bytes / sizeof(half));
+  auto* const scales = reinterpret_cast<std::byte*>(packed.scales.data());
   for (std::size_t block = 0; block < n_blocks; ++block) {
-    const std::byte* from = blocks.data() + block * block_bytes;
-    for (std::size_t i = 0; i < n_scales; ++i) packed.scales.push_back(load_half(from + i * sizeof(half)));
-    std::memcpy(packed.values.data() + block * value_bytes, from + n_scales * sizeof(half), value_bytes);
+    const std::byte* const from = blocks.data() + block * (value_bytes + scale_bytes);
+    std::byte* const values = packed.values.data() + block * value_bytes;
+    std::memcpy(values, from, scales_at);
+    std::memcpy(scales + block * scale_bytes, from + scales_at, scale_bytes);
+    std::memcpy(values + scales_at, from + scales_at + scale_bytes, value_bytes - scales_at);
   }
 }
 
-/// Throws Error naming the matrix if there is no layout for it.
-void expect_packable(const std::string& what, gguf::TensorType type, std::size_t rows, std::size_t cols) {
-  if (std::find(kMatrixTypes.begin(), kMatrixTypes.end(), type) == kMatrixTypes.end())
-    throw Error(what + "no kernel reads this type; expected " + gguf::names(kMatrixTypes));
+/// The matrix's format. Throws Error naming the matrix if there is no layout for it.
+Format expect_packable(const std::string& what, gguf::TensorType type, std::size_t rows, std::size_t cols) {
+  const std::optional<Format> format = gguf::format_of(type);
+  if (!format) throw Error(what + "no kernel reads this type; expected " + gguf::names(kMatrixTypes));
   constexpr std::size_t limit = std::numeric_limits<int>::max() - kStrideUnit;
   if (rows < 1 || cols < 1 || rows > limit || cols > limit) {
     throw Error(what + "rows and columns in [1, " + std::to_string(limit) + "] are expected");
@@ -54,6 +52,7 @@ void expect_packable(const std::string& what, gguf::TensorType type, std::size_t
   if (cols % gguf::block_elements(type) != 0) {
     throw Error(what + "the columns must be a multiple of " + std::to_string(gguf::block_elements(type)));
   }
+  return *format;
 }
 
 std::string describe(gguf::TensorType type, std::size_t rows, std::size_t cols) {
@@ -65,9 +64,8 @@ std::string describe(gguf::TensorType type, std::size_t rows, std::size_t cols) 
 
 PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
                   std::span<const std::byte> blocks) {
-  using gguf::TensorType;
   const std::string what = describe(type, rows, cols);
-  expect_packable(what, type, rows, cols);
+  const Format format = expect_packable(what, type, rows, cols);
   const std::size_t bytes = rows * (cols / gguf::block_elements(type) * gguf::block_bytes(type));
   if (blocks.size() != bytes) {
     throw Error(what + std::to_string(blocks.size()) + " bytes given, " + std::to_string(bytes) +
@@ -78,19 +76,11 @@ PackedMatrix pack(gguf::TensorType type, std::size_t rows, std::size_t cols,
   packed.rows = static_cast<int>(rows);
   packed.cols = static_cast<int>(cols);
   packed.stride = static_cast<int>((cols + kStrideUnit - 1) / kStrideUnit * kStrideUnit);
-  switch (type) {
-    case TensorType::f32:
-      pack_plain(sizeof(float), cols, blocks, packed);
-      break;
-    case TensorType::f16:
-      pack_plain(sizeof(half), cols, blocks, packed);
-      break;
-    case TensorType::q8_0:
-      pack_blocks(1, 32, blocks, packed);
-      break;
-    default:
-      pack_blocks(2, 16, blocks, packed);
-      break;
+  packed.format = format;
+  if (traits(format).scale_bytes == 0) {
+    pack_rows(traits(format), blocks, packed);
+  } else {
+    pack_blocks(traits(format), blocks, packed);
   }
   return packed;
 }
@@ -105,7 +95,8 @@ DeviceMatrix::DeviceMatrix(Device& device, const PackedMatrix& part, std::size_t
     : values_(device, part.values.size() / static_cast<std::size_t>(part.rows) * rows, owner),
       rows_(static_cast<int>(rows)),
       cols_(part.cols),
-      stride_(part.stride) {
+      stride_(part.stride),
+      format_(part.format) {
   if (!part.scales.empty()) {
     scales_ = Buffer<half>(device, part.scales.size() / static_cast<std::size_t>(part.rows) * rows, owner);
   }
@@ -119,10 +110,10 @@ DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const PackedMatrix& p
 
 DeviceMatrix::DeviceMatrix(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor,
                            const std::string& owner)
-    : rows_(0), cols_(0), stride_(0) {
+    : rows_(0), cols_(0), stride_(0), format_(Format::f32) {
   const auto rows = static_cast<std::size_t>(tensor.shape.at(1));
   const auto cols = static_cast<std::size_t>(tensor.shape.at(0));
-  expect_packable(describe(tensor.type, rows, cols), tensor.type, rows, cols);
+  static_cast<void>(expect_packable(describe(tensor.type, rows, cols), tensor.type, rows, cols));
   const auto row_bytes = static_cast<std::size_t>(tensor.bytes) / rows;
   const std::size_t rows_at_once = std::clamp<std::size_t>(kReadOfMatrix / row_bytes, 1, rows);
   std::vector<std::byte> blocks;

@@ -1,5 +1,4 @@
 #pragma once
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,15 +14,19 @@ namespace m40llm {
 /// A weight matrix in the layout of kernels/matrix.h, still on the host.
 struct PackedMatrix {
   std::vector<std::byte> values;  ///< (rows, stride) of the format's values
-  std::vector<half> scales;       ///< empty for F32 and F16
+  std::vector<half> scales;       ///< empty for formats without scales
   int rows = 0;
   int cols = 0;
   int stride = 0;
+  Format format = Format::f32;
 };
 
 /// The types of matrices that kernels read.
-inline constexpr std::array kMatrixTypes{gguf::TensorType::f32, gguf::TensorType::f16, gguf::TensorType::q8_0,
-                                         gguf::TensorType::q4_1};
+inline constexpr gguf::TensorType kMatrixTypes[] = {
+#define M40LLM_TYPE(format, ...) gguf::tensor_type(Format::format),
+    M40LLM_FORMATS(M40LLM_TYPE)
+#undef M40LLM_TYPE
+};
 
 /// Bytes of a file's matrix that are in host memory at once, and once more repacked; 1 to 16 MiB load alike.
 inline constexpr std::size_t kReadOfMatrix = 4u << 20;
@@ -47,7 +50,7 @@ class DeviceMatrix {
   DeviceMatrix(Device& device, Stream& stream, const gguf::File& file, const gguf::Tensor& tensor,
                const std::string& owner);
   /// What kernels take; valid as long as this object.
-  Matrix view() const { return {values_.data(), scales_.data(), rows_, cols_, stride_}; }
+  Matrix view() const { return {values_.data(), scales_.data(), rows_, cols_, stride_, format_}; }
 
  private:
   DeviceMatrix(Device& device, const PackedMatrix& part, std::size_t rows, const std::string& owner);
@@ -56,6 +59,7 @@ class DeviceMatrix {
   Buffer<std::byte> values_;
   Buffer<half> scales_;
   int rows_, cols_, stride_;
+  Format format_;
 };
 
 }  // namespace m40llm

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/error.hpp"
 #include "engine/ops/advance.hpp"
 #include "engine/ops/argmax.hpp"
 #include "engine/ops/attention_decode.hpp"
@@ -19,36 +18,6 @@
 namespace m40llm {
 namespace {
 
-const Op<GemvParams>& gemv_op(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return kGemvF32;
-    case gguf::TensorType::f16:
-      return kGemvF16;
-    case gguf::TensorType::q8_0:
-      return kGemvQ8_0;
-    case gguf::TensorType::q4_1:
-      return kGemvQ4_1;
-    default:
-      throw Error("no gemv for weights of type " + std::string(gguf::name(type)));
-  }
-}
-
-const Op<EmbeddingParams>& embedding_op(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return kEmbeddingF32;
-    case gguf::TensorType::f16:
-      return kEmbeddingF16;
-    case gguf::TensorType::q8_0:
-      return kEmbeddingQ8_0;
-    case gguf::TensorType::q4_1:
-      return kEmbeddingQ4_1;
-    default:
-      throw Error("no embedding for weights of type " + std::string(gguf::name(type)));
-  }
-}
-
 /// Writes down the ops of a step.
 class Planner {
  public:
@@ -62,10 +31,10 @@ class Planner {
         rope_table_(rope_table) {}
 
   StepPlan plan() {
-    const WeightMatrix& embedding = *weights_.find_matrix(Role::embedding);
-    const EmbeddingParams row{embedding.matrix.view(), workspace_.token(), at(Activation::hidden)};
-    add("embedding", embedding_op(embedding.type), row, Activation::hidden).format =
-        gguf::name(embedding.type);
+    const DeviceMatrix& embedding = *weights_.find_matrix(Role::embedding);
+    const EmbeddingParams row{embedding.view(), workspace_.token(), at(Activation::hidden)};
+    add("embedding", embedding_op(embedding.view().format), row, Activation::hidden).format =
+        traits(embedding.view().format).gguf_name;
     for (layer_ = 0; layer_ < h_.n_layers; ++layer_) {
       attention();
       feed_forward();
@@ -73,7 +42,7 @@ class Planner {
     layer_ = -1;
     norm("output norm", Role::output_norm);
     // Without an output matrix the embedding's is one.
-    const WeightMatrix* const output = weights_.find_matrix(Role::output);
+    const DeviceMatrix* const output = weights_.find_matrix(Role::output);
     product("logits", output != nullptr ? *output : embedding, Activation::normed, Activation::logits);
     const int* const chosen = workspace_.chosen().data();
     sequence("next token", kArgmax,
@@ -163,9 +132,9 @@ class Planner {
                       at(Activation::normed), 1, h_.width, h_.eps},
         Activation::normed);
   }
-  void product(const char* label, const WeightMatrix& weights, Activation x, Activation y) {
-    add(label, gemv_op(weights.type), GemvParams{weights.matrix.view(), at(x), at(y)}, y).format =
-        gguf::name(weights.type);
+  void product(const char* label, const DeviceMatrix& weights, Activation x, Activation y) {
+    add(label, gemv_op(weights.view().format), GemvParams{weights.view(), at(x), at(y)}, y).format =
+        traits(weights.view().format).gguf_name;
   }
   void projection(const char* label, Role role, Activation y) {
     product(label, *weights_.find_matrix(role, layer_), Activation::normed, y);

@@ -39,13 +39,12 @@ Weights::Weights(Device& device, Stream& stream, const gguf::File& file, const H
       stream.synchronize();
       vectors_.emplace(place, std::move(buffer));
     } else {
-      matrices_.emplace(place, WeightMatrix{weight.tensor->type,
-                                            DeviceMatrix(device, stream, file, *weight.tensor, "weights")});
+      matrices_.emplace(place, DeviceMatrix(device, stream, file, *weight.tensor, "weights"));
     }
   }
 }
 
-const WeightMatrix* Weights::find_matrix(Role role, int layer) const {
+const DeviceMatrix* Weights::find_matrix(Role role, int layer) const {
   const auto it = matrices_.find({role, layer});
   return it == matrices_.end() ? nullptr : &it->second;
 }

@@ -11,12 +11,6 @@
 
 namespace m40llm {
 
-/// A matrix and its storage, with which the op that reads it follows.
-struct WeightMatrix {
-  gguf::TensorType type;
-  DeviceMatrix matrix;
-};
-
 /// A model's weights on a device. They hold nothing of a sequence: any number of them can share these.
 class Weights {
  public:
@@ -24,12 +18,12 @@ class Weights {
   Weights(Device& device, Stream& stream, const gguf::File& file, const Hparams& h);
 
   /// Null where the model has none. layer: -1 of the tensors of no layer.
-  const WeightMatrix* find_matrix(Role role, int layer = -1) const;
+  const DeviceMatrix* find_matrix(Role role, int layer = -1) const;
   const Buffer<float>* find_vector(Role role, int layer = -1) const;
 
  private:
   using Place = std::pair<Role, int>;
-  std::map<Place, WeightMatrix> matrices_;
+  std::map<Place, DeviceMatrix> matrices_;
   std::map<Place, Buffer<float>> vectors_;
 };
 

@@ -4,6 +4,7 @@
 
 namespace m40llm {
 
-extern const Op<EmbeddingParams> kEmbeddingF32, kEmbeddingF16, kEmbeddingQ8_0, kEmbeddingQ4_1;
+/// The row of a table of a format: "embedding_q4_1".
+const Op<EmbeddingParams>& embedding_op(Format format);
 
 }  // namespace m40llm

@@ -5,12 +5,12 @@
 extern "C" {
 void gemv_f32_warp(GemvParams);
 void gemv_f16_warp(GemvParams);
-void gemv_f16_warp_ldg(GemvParams);
 void gemv_f16_rows2_shared(GemvParams);
 void gemv_q8_0_warp(GemvParams);
 void gemv_q4_1_word_shared(GemvParams);
-void gemv_q4_1_word_shared_ldg(GemvParams);
 void gemv_q4_1_block(GemvParams);
+void gemv_q4_0_word_shared(GemvParams);
+void gemv_q4_0_word(GemvParams);
 }
 
 namespace m40llm {
@@ -34,49 +34,53 @@ int chain(const GemvParams& p, int) {
   return div_up(p.a.stride, weights * 32) * in_chain + join + kWarpSumChain;
 }
 
-/// `bits` a weight, scales included.
-template <int kBitsPer32Weights>
 Work work(const GemvParams& p) {
   const double n = static_cast<double>(p.a.rows) * p.a.cols;
-  return {n * kBitsPer32Weights / 32 / 8 + 4.0 * (p.a.cols + p.a.rows), 2 * n};
+  return {n * bits_per_weight(p.a.format) / 8 + 4.0 * (p.a.cols + p.a.rows), 2 * n};
 }
 
-constexpr Variant<GemvParams> kF32[] = {
+// The variants of each format.
+constexpr Variant<GemvParams> k_f32[] = {
     {"warp", {"gemv_f32_warp", gemv_f32_warp}, warp_a_row, chain<4, 1, 2>},
 };
-constexpr Variant<GemvParams> kF16[] = {
+constexpr Variant<GemvParams> k_f16[] = {
     {"rows2_shared",
      {"gemv_f16_rows2_shared", gemv_f16_rows2_shared},
      two_rows_a_warp,
      chain<8, 2, 2>,
      x_fits_shared},
     {"warp", {"gemv_f16_warp", gemv_f16_warp}, warp_a_row, chain<8, 2, 2>},
-    {"warp_ldg", {"gemv_f16_warp_ldg", gemv_f16_warp_ldg}, warp_a_row, chain<8, 2, 2>},
 };
 // Q8_0: four integers of a word in a row, two levels to join the words, one multiply-add a load.
-constexpr Variant<GemvParams> kQ8_0[] = {
+constexpr Variant<GemvParams> k_q8_0[] = {
     {"warp", {"gemv_q8_0_warp", gemv_q8_0_warp}, warp_a_row, chain<16, 1, 6>},
 };
 // Q4_1: one rounding more for the weight itself.
-constexpr Variant<GemvParams> kQ4_1[] = {
+constexpr Variant<GemvParams> k_q4_1[] = {
     {"word_shared",
      {"gemv_q4_1_word_shared", gemv_q4_1_word_shared},
-     two_rows_a_warp,
-     chain<8, 2, 3>,
-     x_fits_shared},
-    {"word_shared_ldg",
-     {"gemv_q4_1_word_shared_ldg", gemv_q4_1_word_shared_ldg},
      two_rows_a_warp,
      chain<8, 2, 3>,
      x_fits_shared},
     {"block", {"gemv_q4_1_block", gemv_q4_1_block}, warp_a_row, chain<32, 8, 3>},
 };
 
+// Q4_0: two products of a nibble in a row, two levels to join the four sums, one multiply-add a load.
+constexpr Variant<GemvParams> k_q4_0[] = {
+    {"word_shared",
+     {"gemv_q4_0_word_shared", gemv_q4_0_word_shared},
+     two_rows_a_warp,
+     chain<8, 1, 4>,
+     x_fits_shared},
+    {"word", {"gemv_q4_0_word", gemv_q4_0_word}, warp_a_row, chain<8, 1, 4>},
+};
+
+#define M40LLM_OP(format, ...) {"gemv_" #format, "gemv", k_##format, work},
+constexpr Op<GemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+
 }  // namespace
 
-const Op<GemvParams> kGemvF32{"gemv_f32", "gemv_f32", kF32, work<32 * 32>};
-const Op<GemvParams> kGemvF16{"gemv_f16", "gemv_f16", kF16, work<32 * 16>};
-const Op<GemvParams> kGemvQ8_0{"gemv_q8_0", "gemv_q8_0", kQ8_0, work<34 * 8>};
-const Op<GemvParams> kGemvQ4_1{"gemv_q4_1", "gemv_q4_1", kQ4_1, work<20 * 8>};
+const Op<GemvParams>& gemv_op(Format format) { return kOps[static_cast<std::size_t>(format)]; }
 
 }  // namespace m40llm

@@ -4,6 +4,7 @@
 
 namespace m40llm {
 
-extern const Op<GemvParams> kGemvF32, kGemvF16, kGemvQ8_0, kGemvQ4_1;
+/// The product for weights of a format: "gemv_q4_1".
+const Op<GemvParams>& gemv_op(Format format);
 
 }  // namespace m40llm

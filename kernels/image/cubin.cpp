@@ -1,5 +1,8 @@
 #include "kernels/image/cubin.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
@@ -166,6 +169,21 @@ void read_info(Bytes info, std::vector<Entry>& entries) {
   }
 }
 
+/// Of .text.<kernel>, and of the constants that the compiler made for it: .nv.constant<bank>.<kernel>, of which
+/// bank 0 holds launch and parameters and is empty in the file.
+std::uint64_t hash_code(const std::vector<Section>& sections, const std::string& kernel) {
+  const Section* const text = find_section(sections, ".text." + kernel);
+  if (text == nullptr || text->data.empty()) fail("kernel '" + kernel + "' has no code");
+  std::uint64_t hash = XXH3_64bits(text->data.data(), text->data.size());
+  for (const char bank : {'2', '3', '4'}) {
+    const Section* const constants =
+        find_section(sections, std::string(".nv.constant") + bank + "." + kernel);
+    if (constants != nullptr)
+      hash = XXH3_64bits_withSeed(constants->data.data(), constants->data.size(), hash);
+  }
+  return hash;
+}
+
 }  // namespace
 
 std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes) {
@@ -185,6 +203,7 @@ std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes) {
         fail("shared memory of " + std::to_string(bytes) + " bytes, less than is reserved");
       entry.kernel.static_shared_bytes = bytes - reserved;
     }
+    entry.kernel.code_hash = hash_code(sections, entry.kernel.name);
     if (entry.kernel.registers == 0) fail("kernel '" + entry.kernel.name + "' has no count of registers");
     kernels.push_back(std::move(entry.kernel));
   }

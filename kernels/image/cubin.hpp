@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@ struct CubinKernel {
   int registers = 0;            ///< a thread
   int static_shared_bytes = 0;  ///< a block, without what the driver reserves
   int frame_bytes = 0;          ///< stack frame in local memory, a thread
+  std::uint64_t code_hash = 0;  ///< XXH3 of its instructions and of its constants but the parameters' place
 };
 
 /// The kernels (entry points) of a cubin, sorted by name. A cubin is a 64-bit little-endian ELF file of

@@ -41,23 +41,12 @@ std::string kernel_row(const KernelRow& row) {
   const CubinKernel& kernel = row.kernel;
   return "    {\"" + kernel.name + "\", " + std::to_string(kernel.registers) + ", " +
          std::to_string(kernel.static_shared_bytes) + ", " + std::to_string(kernel.frame_bytes) + ", " +
-         std::to_string(row.spill_bytes) + "},\n";
+         std::to_string(row.spill_bytes) + ", " + hex(kernel.code_hash) + "u},\n";
 }
 
 }  // namespace
 
-std::uint64_t hash_source(const Source& source, const Headers& headers) {
-  Headers files = headers;
-  files.emplace(source.name, source.text);
-  // Lengths stand before texts, so that no text can pass for a name and the next text.
-  std::string all;
-  for (const auto& [name, text] : files) {
-    all += std::to_string(name.size()) + ":" + name + std::to_string(text.size()) + ":" + text;
-  }
-  return XXH3_64bits(all.data(), all.size());
-}
-
-std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash,
+std::string embedding(const std::string& stem, const Source& source, const std::string& toolkit,
                       std::span<const ImageFile> images) {
   std::string symbols;
   std::string tables;
@@ -79,11 +68,9 @@ std::string embedding(const std::string& stem, const Source& source, std::uint64
             "u, {" + symbol + ", " + size + "}, kernels_" + name + "},\n";
   }
   return "// Made by m40llm-nvrtc from " + source.name + ".\n#include \"engine/device/image_table.hpp\"\n\n" +
-         symbols + "\nnamespace m40llm {\nnamespace {\n" + tables + "constinit const Image images_" +
-         identifier(stem) + "[] = {\n" + rows +
-         "};\n}  // namespace\n\nextern const EmbeddedSource embedded_" + identifier(stem) +
-         ";\nconstinit const EmbeddedSource embedded_" + identifier(stem) + "{\"" + stem + "\", " +
-         hex(source_hash) + "u, images_" + identifier(stem) + "};\n\n}  // namespace m40llm\n";
+         symbols + "\nnamespace m40llm {\nnamespace {\n" + tables + "constinit const Image images[] = {\n" +
+         rows + "};\nconst RegisterImages registered(\"" + escaped(toolkit) +
+         "\", images);\n}  // namespace\n}  // namespace m40llm\n";
 }
 
 std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files) {

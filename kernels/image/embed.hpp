@@ -28,12 +28,8 @@ struct ImageFile {
   std::vector<KernelRow> kernels;
 };
 
-/// XXH3-64 of the source and the headers, each with its name and sorted by it: what a kernel's output depends
-/// on.
-std::uint64_t hash_source(const Source& source, const Headers& headers);
-
-/// The C++ text that embeds the images of one source: it defines m40llm::embedded_<stem>.
-std::string embedding(const std::string& stem, const Source& source, std::uint64_t source_hash,
+/// The C++ text that embeds the images of one source and registers them (engine/device/image_table.hpp).
+std::string embedding(const std::string& stem, const Source& source, const std::string& toolkit,
                       std::span<const ImageFile> images);
 
 /// A Makefile rule: target depends on files.

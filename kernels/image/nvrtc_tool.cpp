@@ -1,5 +1,6 @@
 // m40llm-nvrtc: compiles one kernels/*.cu for every arch asked for and writes the machine code, the C++ file
 // that embeds it and the list of headers it read. Run by the build (scripts/cmake/CudaImages.cmake).
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -17,56 +18,32 @@
 namespace m40llm::image {
 namespace {
 
-constexpr const char* kUsage =
-    "usage: m40llm-nvrtc --arch ARCH [--arch ARCH ...] --include ROOT --out DIR --depfile FILE SOURCE.cu\n"
-    "  ARCH     sm_52 (machine code) or compute_52 (PTX)\n"
-    "  ROOT     where #include \"...\" is looked up, and what messages name the source from\n"
-    "  DIR      gets SOURCE.<arch>.cubin or .ptx and SOURCE.images.cpp\n"
-    "  FILE     gets the Makefile rule of all that was read\n";
-
 struct Options {
   std::vector<std::string> archs;
   std::filesystem::path root;
   std::filesystem::path out;
   std::filesystem::path depfile;
+  std::string toolkit;
   std::filesystem::path source;
 };
 
-Options parse(int argc, char** argv) {
-  Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (!flag.starts_with("--")) {
-      if (!options.source.empty())
-        throw std::invalid_argument("two sources: " + options.source.string() + " and " + flag);
-      options.source = flag;
-      continue;
-    }
-    if (i + 1 == argc) throw std::invalid_argument(flag + " needs a value");
-    const std::string value = argv[++i];
-    if (flag == "--arch") {
-      if (!value.starts_with("sm_") && !value.starts_with("compute_")) {
-        throw std::invalid_argument("--arch " + value + ": expected sm_NN or compute_NN");
-      }
-      if (std::ranges::find(options.archs, value) == options.archs.end()) options.archs.push_back(value);
-    } else if (flag == "--include") {
-      options.root = value;
-    } else if (flag == "--out") {
-      options.out = value;
-    } else if (flag == "--depfile") {
-      options.depfile = value;
-    } else {
-      throw std::invalid_argument("unknown flag " + flag);
-    }
-  }
-  for (std::filesystem::path* path : {&options.root, &options.out, &options.depfile, &options.source}) {
-    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
-  }
-  if (options.archs.empty() || options.root.empty() || options.out.empty() || options.depfile.empty() ||
-      options.source.empty()) {
-    throw std::invalid_argument("--arch, --include, --out, --depfile and a source are all needed");
-  }
-  return options;
+void declare(CLI::App& app, Options& options) {
+  app.add_option("--arch", options.archs, "sm_52 (machine code) or compute_52 (PTX); repeatable")
+      ->required()
+      ->allow_extra_args(false)
+      ->check([](const std::string& arch) {
+        const bool known = arch.starts_with("sm_") || arch.starts_with("compute_");
+        return known ? std::string() : "'" + arch + "': expected sm_NN or compute_NN";
+      });
+  app.add_option("--include", options.root,
+                 "where #include \"...\" is looked up, and what messages name the source from")
+      ->required();
+  app.add_option("--out", options.out, "folder that gets SOURCE.<arch>.cubin or .ptx and SOURCE.images.cpp")
+      ->required();
+  app.add_option("--depfile", options.depfile, "file that gets the Makefile rule of all that was read")
+      ->required();
+  app.add_option("--toolkit", options.toolkit, "NVRTC's version, as records name it")->required();
+  app.add_option("source", options.source, "the kernels' file")->required();
 }
 
 Source read_source(const Options& options) {
@@ -152,7 +129,12 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
   return text;
 }
 
-void run(const Options& options) {
+void run(Options options) {
+  for (std::filesystem::path* path : {&options.root, &options.out, &options.depfile, &options.source})
+    *path = std::filesystem::absolute(*path).lexically_normal();
+  std::ranges::sort(options.archs);
+  options.archs.erase(std::ranges::unique(options.archs).begin(), options.archs.end());
+
   const Source source = read_source(options);
   // NVRTC writes the current folder before the source's name into the machine code, whose hash would then say
   // where it was built. In the root folder the code names "/kernels/rms_norm.cu" wherever the checkout lies.
@@ -181,7 +163,7 @@ void run(const Options& options) {
   for (const auto& [name, header] : headers) read.insert((source.root / name).lexically_normal());
   const std::string rule = depfile(embedded, read);
   write_if_changed(options.depfile, std::as_bytes(std::span(rule)));
-  const std::string cpp = embedding(stem, source, hash_source(source, headers), images);
+  const std::string cpp = embedding(stem, source, options.toolkit, images);
   write_if_changed(embedded, std::as_bytes(std::span(cpp)));
 }
 
@@ -189,12 +171,17 @@ void run(const Options& options) {
 }  // namespace m40llm::image
 
 int main(int argc, char** argv) {
+  m40llm::image::Options options;
+  CLI::App app("Compiles one kernels/*.cu for every arch asked for.", "m40llm-nvrtc");
+  m40llm::image::declare(app, options);
   try {
-    m40llm::image::run(m40llm::image::parse(argc, argv));
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    m40llm::image::run(options);
     return 0;
-  } catch (const std::invalid_argument& error) {
-    std::cerr << "m40llm-nvrtc: " << error.what() << "\n" << m40llm::image::kUsage;
-    return 2;
   } catch (const std::exception& error) {
     const std::string message = error.what();
     std::cerr << message << (message.ends_with('\n') ? "" : "\n");

@@ -1,6 +1,6 @@
 # m40llm_add_images(<target> SOURCES <a.cu> ... ARCHS <sm_52> <compute_52> ... [ROOT <dir>])
 #
-# A static library with the machine code of kernel files for every arch asked for: what engine/device/image.cpp serves. Each file is
+# A library with the machine code of kernel files for every arch asked for, which engine/device/image.cpp serves; a program may have several. Each file is
 # compiled by the target m40llm-nvrtc when it, or a header it includes, has changed. sm_52 is always among the archs: it is what the
 # kernels are checked against. Include paths start at ROOT (default: the project's root). Needs a generator that reads dependency files:
 # Ninja or Makefiles.
@@ -25,8 +25,6 @@ function(m40llm_add_images target)
   endforeach()
 
   set(generated "")
-  set(declarations "")
-  set(rows "")
   foreach(source IN LISTS arg_SOURCES)
     get_filename_component(path "${source}" ABSOLUTE)
     get_filename_component(stem "${source}" NAME_WE)
@@ -42,39 +40,19 @@ function(m40llm_add_images target)
     endforeach()
     add_custom_command(
       OUTPUT ${outputs}
-      COMMAND m40llm-nvrtc ${arch_flags} --include "${arg_ROOT}" --out "${out}" --depfile "${out}/${stem}.d" "${path}"
+      COMMAND m40llm-nvrtc ${arch_flags} --include "${arg_ROOT}" --out "${out}" --depfile "${out}/${stem}.d"
+              --toolkit "${Nvrtc_VERSION}" "${path}"
       DEPENDS "${path}" m40llm-nvrtc
       DEPFILE "${out}/${stem}.d"
       COMMENT "Compiling ${shown} for the GPU"
       VERBATIM)
     list(APPEND generated "${out}/${stem}.images.cpp")
-    string(MAKE_C_IDENTIFIER "${stem}" name)
-    string(APPEND declarations "extern const EmbeddedSource embedded_${name};\n")
-    string(APPEND rows "      &embedded_${name},\n")
   endforeach()
 
-  # A table that names every source, so that a linker cannot leave one out.
-  file(
-    CONFIGURE
-    OUTPUT "${out}/table.cpp"
-    CONTENT "// Made by m40llm_add_images.
-#include \"engine/device/image_table.hpp\"
-
-namespace m40llm {
-
-${declarations}
-std::span<const EmbeddedSource* const> embedded_sources() {
-  static constexpr const EmbeddedSource* kSources[] = {
-${rows}  };
-  return kSources;
-}
-
-std::string_view embedded_toolkit() { return \"${Nvrtc_VERSION}\"; }
-
-}  // namespace m40llm
-"
-    @ONLY)
-  add_library(${target} STATIC ${generated} "${out}/table.cpp")
-  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
-  target_compile_features(${target} PRIVATE cxx_std_20)
+  # Images register themselves: nothing names them, so whoever links the target, by way of other libraries too, gets their objects.
+  add_library(${target}_objects OBJECT ${generated})
+  target_include_directories(${target}_objects PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_features(${target}_objects PRIVATE cxx_std_20)
+  add_library(${target} INTERFACE)
+  target_sources(${target} INTERFACE $<TARGET_OBJECTS:${target}_objects>)
 endfunction()

@@ -86,16 +86,17 @@ struct Judged {
 
 /// `rows` products of one class, each made by `dot` and judged element by element.
 Judged judge_products(const char* inputs, std::size_t rows, std::size_t k, int chain, const Dot& dot,
-                      reference::Format format = reference::Format::f32) {
+                      Format format = Format::f32) {
   const ProductInputs made = make_product_inputs(inputs, format, rows, k, 7);
   Judged judged;
   for (std::size_t row = 0; row < rows; ++row) {
     Product product;
     Floats a;
-    reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-      product.add(w.value(), w.expanded_magnitude(), made.x[i]);
-      a.push_back(static_cast<float>(w.value()));
-    });
+    reference::for_each_weight(in_reference(format), made.a.row(row),
+                               [&](std::size_t i, const reference::Weight& w) {
+                                 product.add(w.value(), w.expanded_magnitude(), made.x[i]);
+                                 a.push_back(static_cast<float>(w.value()));
+                               });
     Expected<float> expected{{product.value}, {}};
     if (inputs[0] == 'R') expected.bound = {random_bound(product, chain)};
     if (inputs[0] == 'S') expected.bound = {structured_bound(product, chain)};
@@ -118,8 +119,7 @@ const std::pair<const char*, std::pair<Dot, int (*)(std::size_t)>> kHonest[] = {
 
 TEST(GateE, HonestSumsOfAnyOrderAreExact) {
   for (const char* inputs : {"E", "E2"}) {
-    for (const auto format :
-         {reference::Format::f32, reference::Format::f16, reference::Format::q8_0, reference::Format::q4_1}) {
+    for (const auto format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0}) {
       for (const std::size_t k : {32U, 1056U, 11008U}) {
         for (const auto& [name, honest] : kHonest) {
           EXPECT_EQ(judge_products(inputs, 20, k, 1, honest.first, format).worst, 0)
@@ -173,13 +173,14 @@ TEST(GateS, HonestSumsPass) {
 
 TEST(GateR, WouldRejectConstantRows) {
   // Why S is there: roundings of one sign add up beyond a bound for random ones.
-  const ProductInputs made = make_product_inputs("S-constant", reference::Format::f32, 1, 11008, 7);
+  const ProductInputs made = make_product_inputs("S-constant", Format::f32, 1, 11008, 7);
   Product product;
   Floats a;
-  reference::for_each_weight(made.a.format, made.a.blocks, [&](std::size_t i, const reference::Weight& w) {
-    product.add(w.value(), w.value(), made.x[i]);
-    a.push_back(static_cast<float>(w.value()));
-  });
+  reference::for_each_weight(in_reference(made.a.format), made.a.blocks,
+                             [&](std::size_t i, const reference::Weight& w) {
+                               product.add(w.value(), w.value(), made.x[i]);
+                               a.push_back(static_cast<float>(w.value()));
+                             });
   const double error = std::fabs(sequential(a, made.x) - product.value);
   EXPECT_GT(error, random_bound(product, 11008 + 16));
   EXPECT_LT(error, structured_bound(product, 11008 + 16));

@@ -235,8 +235,7 @@ TEST_F(Suites, TakeTheirOwnShapes) {
 }
 
 TEST(ProductInputs, ExactClassesKeepTheirPromises) {
-  using reference::Format;
-  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0}) {
     for (const std::size_t cols : {32U, 1824U, 11008U}) {
       for (const char* inputs : {"E", "E2"}) {
         const ProductInputs made = make_product_inputs(inputs, format, 4, cols, 3);
@@ -244,21 +243,22 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
           double sum = 0;
           int places = 0;
           double scale_before = 0;
-          reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-            EXPECT_EQ(w.value(), std::round(w.value()));
-            EXPECT_EQ(made.x[i], std::round(made.x[i]));
-            EXPECT_NE(made.x[i], 0);
-            if (inputs == std::string_view("E")) {
-              EXPECT_NE(w.value(), 0);
-            } else {
-              EXPECT_TRUE(w.value() == 0 || std::fabs(w.value()) == 1);
-              EXPECT_EQ(std::fmod(std::fabs(made.x[i]), 2), 1);
-              EXPECT_GE(std::fabs(made.x[i]), 4097);
-              EXPECT_LE(std::fabs(made.x[i]), 8191);
-            }
-            places += w.value() != 0;
-            sum += w.expanded_magnitude() * std::fabs(made.x[i]);
-          });
+          reference::for_each_weight(in_reference(format), made.a.row(row),
+                                     [&](std::size_t i, const reference::Weight& w) {
+                                       EXPECT_EQ(w.value(), std::round(w.value()));
+                                       EXPECT_EQ(made.x[i], std::round(made.x[i]));
+                                       EXPECT_NE(made.x[i], 0);
+                                       if (inputs == std::string_view("E")) {
+                                         EXPECT_NE(w.value(), 0);
+                                       } else {
+                                         EXPECT_TRUE(w.value() == 0 || std::fabs(w.value()) == 1);
+                                         EXPECT_EQ(std::fmod(std::fabs(made.x[i]), 2), 1);
+                                         EXPECT_GE(std::fabs(made.x[i]), 4097);
+                                         EXPECT_LE(std::fabs(made.x[i]), 8191);
+                                       }
+                                       places += w.value() != 0;
+                                       sum += w.expanded_magnitude() * std::fabs(made.x[i]);
+                                     });
           EXPECT_LE(sum, 0x1p24) << inputs << " " << cols;
           if (inputs == std::string_view("E2")) {
             EXPECT_LE(places, 1800);
@@ -266,8 +266,10 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
             EXPECT_EQ(places % 2, 1);
           }
           // Scales: powers of two, none like the one before.
-          for (std::size_t b = 0; reference::block_elements(format) == 32 && b < cols / 32; ++b) {
-            const std::byte* block = made.a.row(row).data() + b * reference::block_bytes(format);
+          for (std::size_t b = 0; reference::block_elements(in_reference(format)) == 32 && b < cols / 32;
+               ++b) {
+            const std::byte* block =
+                made.a.row(row).data() + b * reference::block_bytes(in_reference(format));
             const double d =
                 std::fabs(reference::half_to_double(reference::detail::load<std::uint16_t>(block)));
             EXPECT_EQ(d, std::exp2(std::round(std::log2(d))));
@@ -283,11 +285,10 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
 }
 
 TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
-  using reference::Format;
-  for (const Format format : {Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::q8_0, Format::q4_1, Format::q4_0}) {
     const ProductInputs made = make_product_inputs("R-signs", format, 8, 256, 1);
     std::set<std::pair<bool, bool>> signs;
-    for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(format)) {
+    for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(in_reference(format))) {
       const std::byte* block = made.a.blocks.data() + at;
       const auto is_negative = [](const std::byte* half) {
         return (reference::detail::load<std::uint16_t>(half) & 0x8000) != 0;
@@ -299,12 +300,12 @@ TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
 }
 
 TEST(ProductInputs, PatternsAreEveryHalf) {
-  const ProductInputs made = make_product_inputs("E-patterns", reference::Format::f16, 65544, 32, 1);
+  const ProductInputs made = make_product_inputs("E-patterns", Format::f16, 65544, 32, 1);
   std::set<std::uint16_t> patterns;
   for (std::size_t i = 0; i < made.a.blocks.size(); i += 2)
     patterns.insert(reference::detail::load<std::uint16_t>(made.a.blocks.data() + i));
   EXPECT_EQ(patterns.size(), 65536U);
-  const ProductInputs wide = make_product_inputs("E-patterns", reference::Format::f32, 64, 256, 1);
+  const ProductInputs wide = make_product_inputs("E-patterns", Format::f32, 64, 256, 1);
   int not_a_number = 0;  // infinity times 0
   for (std::size_t row = 0; row < 64; ++row) {
     double sum = 0;
@@ -317,15 +318,14 @@ TEST(ProductInputs, PatternsAreEveryHalf) {
 }
 
 TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
-  using reference::Format;
-  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1}) {
+  for (const Format format : {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0}) {
     const ProductInputs made = make_product_inputs("N-x", format, 100, 96, 1);
     int plus = 0, minus = 0, nan = 0;
     for (std::size_t row = 0; row < 100; ++row) {
       double sum = 0;
-      reference::for_each_weight(format, made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
-        sum += w.value() * made.x[i];
-      });
+      reference::for_each_weight(
+          in_reference(format), made.a.row(row),
+          [&](std::size_t i, const reference::Weight& w) { sum += w.value() * made.x[i]; });
       EXPECT_FALSE(std::isfinite(sum));
       plus += sum > 0;
       minus += sum < 0;

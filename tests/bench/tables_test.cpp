@@ -63,23 +63,19 @@ TEST(Tables, TheseRowsAreNotBitExact) {
 /// The traffic that an op declares holds every byte of its weights as they lie in memory.
 TEST(Tables, WorkCountsTheScalesOfWeights) {
   constexpr int kRows = 64, kCols = 1024;
-  const auto expect = [](gguf::TensorType type, const Op<EmbeddingParams>& embedding,
-                         const Op<GemvParams>& gemv) {
-    const Matrix matrix{nullptr, nullptr, kRows, kCols, kCols};
+  for (const FormatTraits& format : kFormats) {
+    const Matrix matrix{nullptr, nullptr, kRows, kCols, kCols, format.format};
+    const auto bytes = [&](std::uint64_t rows) {
+      return static_cast<double>(packed_bytes(gguf::tensor_type(format.format), rows, kCols));
+    };
     EmbeddingParams row{};
     row.table = matrix;
-    EXPECT_EQ(embedding.work(row).bytes, static_cast<double>(packed_bytes(type, 1, kCols)) + 4.0 * kCols)
-        << embedding.name;
+    EXPECT_EQ(embedding_op(format.format).work(row).bytes, bytes(1) + 4.0 * kCols) << format.name;
     GemvParams product{};
     product.a = matrix;
-    EXPECT_EQ(gemv.work(product).bytes,
-              static_cast<double>(packed_bytes(type, kRows, kCols)) + 4.0 * (kRows + kCols))
-        << gemv.name;
-  };
-  expect(gguf::TensorType::f32, kEmbeddingF32, kGemvF32);
-  expect(gguf::TensorType::f16, kEmbeddingF16, kGemvF16);
-  expect(gguf::TensorType::q8_0, kEmbeddingQ8_0, kGemvQ8_0);
-  expect(gguf::TensorType::q4_1, kEmbeddingQ4_1, kGemvQ4_1);
+    EXPECT_EQ(gemv_op(format.format).work(product).bytes, bytes(kRows) + 4.0 * (kRows + kCols))
+        << format.name;
+  }
 }
 
 }  // namespace

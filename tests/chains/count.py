@@ -37,6 +37,8 @@ def main():
     text = START + "".join(
         f'#include "kernels/{header.name}"\n' for header in sorted(kernels.glob("*.h")) if header.name != "types.h"
     )
+    # What several of them include stands in front of all.
+    text += "".join(f'#include "kernels/{header.name}"\n' for header in sorted(kernels.glob("*.cuh")))
     rows = ""
     for source in sorted(kernels.glob("*.cu")):
         kernel = source.read_text()

@@ -67,7 +67,7 @@ class KernelProject {
   Outcome compile(const std::string& source,
                   const std::string& archs = "--arch compute_52 --arch sm_52") const {
     return execute("cd '" + root_.string() + "' && " + kNvrtcTool + " " + archs +
-                   " --include . --out out --depfile out/k.d " + source);
+                   " --include . --out out --depfile out/k.d --toolkit 12.9.86 " + source);
   }
 
  private:

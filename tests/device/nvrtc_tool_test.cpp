@@ -67,24 +67,29 @@ TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
   EXPECT_EQ(rule.find("host.hpp"), std::string::npos) << rule;
 }
 
-TEST_F(NvrtcTool, HashesWhatTheCompilerSees) {
-  const auto source_hash = [&] {
+/// A kernel's hash is of what it does: neither a comment nor a kernel beside it changes it.
+TEST_F(NvrtcTool, HashesEachKernelsCode) {
+  const auto hash = [&](const std::string& text, const std::string& kernel) {
+    write("kernels/k.cu", text);
     EXPECT_EQ(compile("kernels/k.cu").exit_code, 0);
-    const std::string text = read_file(root_ / "out/k.images.cpp");
-    const std::size_t at = text.find("embedded_k{\"k\", ");
-    EXPECT_NE(at, std::string::npos);
-    return text.substr(at, 34);
+    const std::string table = read_file(root_ / "out/k.images.cpp");
+    const std::size_t rows = table.find("kernels_k_sm_52[]");
+    const std::size_t row = table.find("{\"" + kernel + "\"", rows);
+    const std::size_t at = table.rfind("0x", table.find('}', row));
+    return table.substr(at, table.find('}', row) - at);
   };
-  write("kernels/k.cu",
-        "#include \"kernels/a.cuh\"\n#ifndef __CUDACC_RTC__\n#include \"kernels/host.hpp\"\n#endif\n" +
-            std::string(kGood));
-  write("kernels/a.cuh", "// one\n");
-  write("kernels/host.hpp", "// one\n");
-  const std::string first = source_hash();
-  write("kernels/host.hpp", "// two\n");
-  EXPECT_EQ(source_hash(), first);
-  write("kernels/a.cuh", "// two\n");
-  EXPECT_NE(source_hash(), first);
+  const auto kernel = [](const std::string& name, const std::string& to) {
+    return "extern \"C\" __global__ void " + name +
+           "(float* y) {\n  __shared__ float s[64];\n  s[threadIdx.x] = " + to +
+           ";\n  __syncthreads();\n  y[threadIdx.x] = s[63 - threadIdx.x] * 1.7f;\n}\n";
+  };
+  const std::string one = kernel("one", "1.1f");
+  const std::string first = hash(one, "one");
+  EXPECT_EQ(first.size(), 19u) << first;
+  EXPECT_EQ(hash("// a comment\n\n" + one, "one"), first);
+  EXPECT_EQ(hash(kernel("before", "3.3f") + one + kernel("two", "y[7]"), "one"), first);
+  EXPECT_NE(hash(kernel("before", "3.3f") + one, "before"), first);
+  EXPECT_NE(hash(kernel("one", "1.2f"), "one"), first);
 }
 
 TEST_F(NvrtcTool, RefusesSpillsByName) {
@@ -171,7 +176,8 @@ TEST_F(NvrtcTool, FindsNoHeaderOutsideTheProject) {
 
 TEST_F(NvrtcTool, SaysWhatACommandLineLacks) {
   EXPECT_EQ(execute(kNvrtcTool + " --arch sm_52").exit_code, 2);
-  EXPECT_EQ(execute(kNvrtcTool + " --arch 52 --include . --out out --depfile d k.cu").exit_code, 2);
+  EXPECT_EQ(execute(kNvrtcTool + " --arch 52 --include . --out out --depfile d --toolkit 1 k.cu").exit_code,
+            2);
   EXPECT_EQ(execute(kNvrtcTool + " --frobnicate 1 k.cu").exit_code, 2);
   const Outcome missing = compile("kernels/missing.cu");
   EXPECT_EQ(missing.exit_code, 1);
@@ -192,17 +198,27 @@ include_directories(")" M40LLM_ROOT R"(")
 add_executable(m40llm-nvrtc IMPORTED)
 set_target_properties(m40llm-nvrtc PROPERTIES IMPORTED_LOCATION ")" M40LLM_NVRTC_TOOL R"(")
 include(CudaImages)
-m40llm_add_images(images SOURCES kernels/a.cu kernels/b.cu ARCHS compute_52)
-add_executable(show show.cpp ")" M40LLM_ROOT R"(/engine/device/image.cpp")
-target_link_libraries(show images)
+m40llm_add_images(images SOURCES kernels/a.cu ARCHS compute_52)
+m40llm_add_images(more_images SOURCES kernels/b.cu ARCHS compute_52)
+add_library(between STATIC ")" M40LLM_ROOT R"(/engine/device/image.cpp")
+target_link_libraries(between PUBLIC images)
+add_executable(show show.cpp)
+target_link_libraries(show between more_images)
+m40llm_add_images(twice SOURCES kernels/c.cu ARCHS compute_52)
+add_executable(show_twice show.cpp)
+target_link_libraries(show_twice between more_images twice)
 )");
+  write("kernels/c.cu", "extern \"C\" __global__ void b(float* y) { y[threadIdx.x] = 3; }\n");
   write("show.cpp", R"(#include <iostream>
+#include <stdexcept>
 #include "engine/device/image.hpp"
-int main() {
+int main() try {
   std::cout << m40llm::images_toolkit();
   for (const auto& image : m40llm::images()) std::cout << ' ' << image.source << '.' << image.arch;
   const auto* kernel = m40llm::find_resources("sm_52", "b");
   std::cout << (kernel != nullptr && kernel->registers > 0 ? " b" : " no b");
+} catch (const std::logic_error& error) {
+  std::cout << ": " << error.what();
 })");
   const std::string folder = "cd '" + root_.string() + "' && ";
   const Outcome configured =
@@ -219,6 +235,8 @@ int main() {
   EXPECT_TRUE(compiled(outcome, "a.cu")) << outcome.text;
   EXPECT_TRUE(compiled(outcome, "b.cu")) << outcome.text;
   EXPECT_EQ(execute(folder + "build/show").text, "12.9.86 a.compute_52 a.sm_52 b.compute_52 b.sm_52 b");
+  EXPECT_EQ(execute(folder + "build/show_twice").text,
+            "12.9.86: two kernels 'b' for compute_52, of b.cu and c.cu; one of a name is expected");
 
   EXPECT_NE(build().text.find("no work to do"), std::string::npos);
 

@@ -106,6 +106,10 @@ const NamedShape kShapes[] = {
       .tied = false,
       .types = {gguf::TensorType::f16, gguf::TensorType::f32}}},
     // As many heads of K and V as of queries, together wider than the model.
+    {"mixed_four_bits",
+     {.tied = false,
+      .types = {gguf::TensorType::q4_0, gguf::TensorType::q4_1, gguf::TensorType::q4_0,
+                gguf::TensorType::q8_0, gguf::TensorType::f16}}},
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
     {"frequency_factors", {.rope_factors = true}},
     // Biases, and pairs that stand half of the rotated dimensions apart.

@@ -50,6 +50,10 @@ inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, 
         blocks += half(scale * wobble / 7.5) + half(-scale * wobble);
         for (int i = 0; i < 16; ++i) blocks += static_cast<char>(numbers.below(256));
         break;
+      case gguf::TensorType::q4_0:
+        blocks += half(scale * wobble / 8);
+        for (int i = 0; i < 16; ++i) blocks += static_cast<char>(numbers.below(256));
+        break;
       default:
         blocks.append(gguf::block_bytes(type), '\0');  // nothing reads it
     }

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 
+#include "bench/weights.hpp"
 #include "engine/gguf/file.hpp"
 #include "reference/dequantize.hpp"
 #include "reference/llama.hpp"
@@ -9,33 +10,22 @@
 /// Hparams, so that the engine's misreading would show.
 namespace m40llm::testing {
 
-inline reference::Format format_of(gguf::TensorType type) {
-  switch (type) {
-    case gguf::TensorType::f32:
-      return reference::Format::f32;
-    case gguf::TensorType::f16:
-      return reference::Format::f16;
-    case gguf::TensorType::q8_0:
-      return reference::Format::q8_0;
-    case gguf::TensorType::q4_1:
-      return reference::Format::q4_1;
-    default:
-      throw std::invalid_argument("the reference has no weights of type " + std::string(gguf::name(type)));
-  }
+inline reference::Format stored_format(gguf::TensorType type) {
+  return bench::in_reference(gguf::format_of(type).value());
 }
 
 template <class S>
 reference::Matrix<S> matrix_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Matrix<S> matrix(static_cast<Eigen::Index>(tensor.shape.at(1)),
                               static_cast<Eigen::Index>(tensor.shape.at(0)));
-  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {matrix.data(), tensor.elements()});
+  reference::dequantize<S>(stored_format(tensor.type), file.read(tensor), {matrix.data(), tensor.elements()});
   return matrix;
 }
 
 template <class S>
 reference::Vector<S> vector_of(const gguf::File& file, const gguf::Tensor& tensor) {
   reference::Vector<S> vector(static_cast<Eigen::Index>(tensor.elements()));
-  reference::dequantize<S>(format_of(tensor.type), file.read(tensor), {vector.data(), tensor.elements()});
+  reference::dequantize<S>(stored_format(tensor.type), file.read(tensor), {vector.data(), tensor.elements()});
   return vector;
 }
 

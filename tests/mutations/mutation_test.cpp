@@ -8,9 +8,9 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <stdexcept>
 
+#include "bench/pattern.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/simt/simt_device.hpp"
 #include "tests/bench/orders.hpp"
@@ -138,7 +138,7 @@ TEST_P(Mutation, IsCaught) {
   const Mutant& mutant = GetParam();
   const Substituted substituted(mutant);
   const bool try_all = std::getenv("M40LLM_PLANTED") != nullptr;
-  const std::regex ops(mutant.ops);
+  const bench::Pattern ops(mutant.ops, "ops");
   int n_ops = 0;
   for (const std::string_view net : kNets) {
     if (net != mutant.net && !try_all) continue;
@@ -157,7 +157,7 @@ TEST_P(Mutation, IsCaught) {
       continue;
     }
     for (const auto& suite : bench::suites()) {
-      if (!std::regex_match(suite->op(), ops)) continue;
+      if (!ops.matches(suite->op())) continue;
       ++n_ops;
       judge(suite->op(), caught_in_child(net, suite.get()));
     }

@@ -58,16 +58,20 @@ def source_of(mutation):
 
 
 def sources_of(root, source):
-    """A kernel file and the .cuh files that it includes: its ops' functions."""
-    included = re.findall(r'^#include "(kernels/\w+\.cuh)"$', (root / source).read_text(), re.MULTILINE)
-    return [source] + [path for path in included if path not in LANGUAGE]
+    """A kernel file and the .cuh files that it and they include: functions of ops, and how formats are read."""
+    sources = [source]
+    for path in sources:
+        included = re.findall(r'^#include "(kernels/\w+\.cuh)"$', (root / path).read_text(), re.MULTILINE)
+        sources += [path for path in included if path not in LANGUAGE and path not in sources]
+    return sources
 
 
 def kernel_text(root, source):
-    """A kernel file as one text, with its ops' functions in the place of their includes."""
+    """A kernel file as one text, with what it includes in the place of its includes, each once."""
     text = (root / source).read_text()
     for path in sources_of(root, source)[1:]:
-        text = text.replace(f'#include "{path}"\n', (root / path).read_text())
+        text = text.replace(f'#include "{path}"\n', (root / path).read_text(), 1)
+        text = text.replace(f'#include "{path}"\n', "")
     return without_includes(text, LANGUAGE)
 
 

@@ -1,0 +1,233 @@
+#pragma once
+// How kernels read weights: a trait for each format. What products need of one:
+//   kFormat       its row in formats.h
+//   Sum           what a lane sums into, and join(sum): its total
+//   kWeights      of a piece, which a lane takes at a time; kUnroll: pieces in flight
+//   load(row, i)  piece i of a row: weights alone, without x
+//   multiply_add  sum += piece . x, where x is the whole vector: a piece's weights need not stand in a row
+// and what embedding needs: weight(matrix, i), the weight at index row * stride + column.
+#include "kernels/device.cuh"
+#include "kernels/matrix.h"
+
+namespace formats {
+
+/// Where a row's values and scales begin.
+struct Row {
+  const unsigned char* values;
+  const unsigned char* scales;
+};
+
+template <class F>
+__device__ __forceinline__ Row row_of(const Matrix& a, int row) {
+  constexpr FormatTraits format = kFormats[static_cast<int>(F::kFormat)];
+  const long long block = static_cast<long long>(row) * (a.stride / format.block);
+  return {static_cast<const unsigned char*>(a.values) + block * format.value_bytes,
+          reinterpret_cast<const unsigned char*>(a.scales) + block * format.scale_bytes};
+}
+
+/// Element i of an array of T at `bytes`; kReadonly: through the read-only cache.
+template <class T, bool kReadonly = false>
+__device__ __forceinline__ T element(const unsigned char* bytes, long long i) {
+  return load<kReadonly>(reinterpret_cast<const T*>(bytes) + i);
+}
+
+__device__ __forceinline__ float join(float4 sum) { return (sum.x + sum.y) + (sum.z + sum.w); }
+__device__ __forceinline__ float join(float sum) { return sum; }
+
+struct F32 {
+  static constexpr Format kFormat = Format::f32;
+  using Sum = float4;
+  static constexpr int kWeights = 4, kUnroll = 1;
+  using Piece = float4;
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return element<float4, kReadonly>(row.values, i);
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& w, const float4* x, int i) {
+    const float4 v = x[i];
+    sum.x = fmaf(w.x, v.x, sum.x);
+    sum.y = fmaf(w.y, v.y, sum.y);
+    sum.z = fmaf(w.z, v.z, sum.z);
+    sum.w = fmaf(w.w, v.w, sum.w);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    return static_cast<const float*>(a.values)[i];
+  }
+};
+
+/// Weight j of a load of eight goes into sum j % 4.
+struct F16 {
+  static constexpr Format kFormat = Format::f16;
+  using Sum = float4;
+  static constexpr int kWeights = 8, kUnroll = 4;
+  using Piece = uint4;
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return element<uint4, kReadonly>(row.values, i);
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& packed, const float4* x,
+                                                      int i) {
+    const Floats8 w = halfs_to_floats(packed);
+    const float4 x0 = x[2 * i];
+    const float4 x1 = x[2 * i + 1];
+    sum.x = fmaf(w.v[0], x0.x, sum.x);
+    sum.y = fmaf(w.v[1], x0.y, sum.y);
+    sum.z = fmaf(w.v[2], x0.z, sum.z);
+    sum.w = fmaf(w.v[3], x0.w, sum.w);
+    sum.x = fmaf(w.v[4], x1.x, sum.x);
+    sum.y = fmaf(w.v[5], x1.y, sum.y);
+    sum.z = fmaf(w.v[6], x1.z, sum.z);
+    sum.w = fmaf(w.v[7], x1.w, sum.w);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    return half_to_float(static_cast<const half*>(a.values)[i]);
+  }
+};
+
+/// 16 weights, half a block. The integers are multiplied with x as they are and the block's scale is applied
+/// once to their sum: one multiply-add a weight and one conversion.
+struct Q8_0 {
+  static constexpr Format kFormat = Format::q8_0;
+  using Sum = float;
+  static constexpr int kWeights = 16, kUnroll = 2;
+  struct Piece {
+    uint4 q;
+    unsigned d;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<uint4, kReadonly>(row.values, i), element<unsigned short, kReadonly>(row.scales, i / 2)};
+  }
+  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const float q0 = dot_bytes(piece.q.x, x[4 * i]);
+    const float q1 = dot_bytes(piece.q.y, x[4 * i + 1]);
+    const float q2 = dot_bytes(piece.q.z, x[4 * i + 2]);
+    const float q3 = dot_bytes(piece.q.w, x[4 * i + 3]);
+    sum = fmaf(low_half_to_float(piece.d), (q0 + q1) + (q2 + q3), sum);
+  }
+  /// q . x over the four signed bytes in `bytes`.
+  static __device__ __forceinline__ float dot_bytes(unsigned bytes, float4 x) {
+    float sum = 0.f;
+    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes & 0xff)), x.x, sum);
+    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes >> 8 & 0xff)), x.y, sum);
+    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes >> 16 & 0xff)), x.z, sum);
+    return fmaf(static_cast<float>(static_cast<signed char>(bytes >> 24)), x.w, sum);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    return half_to_float(a.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(a.values)[i]);
+  }
+};
+
+/// A nibble of a word as a float, less `offset`: by the exponent of 2^23 and a subtraction, exact, and twice the
+/// rate of a conversion on Maxwell.
+template <int kOffset = 0>
+__device__ __forceinline__ float nibble(unsigned word, int shift) {
+  return bits_to_float(0x4b000000u | (word >> shift & 15)) - static_cast<float>(8388608 + kOffset);
+}
+
+/// What a nibble is scaled with: w = d q + m.
+struct Scale {
+  float d, m;
+};
+
+/// sum[j] += w[j] x_low[j] + w[j + 4] x_high[j] for the 8 weights in `word`: low nibbles first. A weight is one
+/// rounding, w = d q + m, and then one multiply-add.
+__device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word, Scale low, Scale high,
+                                                     float4 x_low, float4 x_high) {
+  sum.x = fmaf(fmaf(low.d, nibble(word, 0), low.m), x_low.x, sum.x);
+  sum.y = fmaf(fmaf(low.d, nibble(word, 8), low.m), x_low.y, sum.y);
+  sum.z = fmaf(fmaf(low.d, nibble(word, 16), low.m), x_low.z, sum.z);
+  sum.w = fmaf(fmaf(low.d, nibble(word, 24), low.m), x_low.w, sum.w);
+  sum.x = fmaf(fmaf(high.d, nibble(word, 4), high.m), x_high.x, sum.x);
+  sum.y = fmaf(fmaf(high.d, nibble(word, 12), high.m), x_high.y, sum.y);
+  sum.z = fmaf(fmaf(high.d, nibble(word, 20), high.m), x_high.z, sum.z);
+  sum.w = fmaf(fmaf(high.d, nibble(word, 28), high.m), x_high.w, sum.w);
+}
+
+/// Four lanes a block, 4 bytes a lane. Narrow rows (576 weights: 18 blocks) keep more lanes busy than with a
+/// block a lane.
+struct Q4_1 {
+  static constexpr Format kFormat = Format::q4_1;
+  using Sum = float4;
+  static constexpr int kWeights = 8, kUnroll = 2;
+  struct Piece {
+    unsigned q, scales;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<unsigned, kReadonly>(row.values, i), element<unsigned, kReadonly>(row.scales, i / 4)};
+  }
+  static __device__ __forceinline__ Scale scale(unsigned scales) {
+    return {low_half_to_float(scales), high_half_to_float(scales)};
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const Scale s = scale(piece.scales);
+    const int first = 8 * (i / 4) + i % 4;
+    multiply_add_nibbles(sum, piece.q, s, s, x[first], x[first + 4]);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const long long block = i / 32;
+    const int in_block = static_cast<int>(i % 32);
+    const unsigned byte = static_cast<const unsigned char*>(a.values)[block * 16 + in_block % 16];
+    const unsigned q = in_block < 16 ? byte & 15 : byte >> 4;
+    return fmaf(half_to_float(a.scales[2 * block]), static_cast<float>(q),
+                half_to_float(a.scales[2 * block + 1]));
+  }
+};
+
+/// Q4_1 with a block (16 bytes) a lane: lanes read x 128 bytes apart.
+struct Q4_1Block : Q4_1 {
+  static constexpr int kWeights = 32, kUnroll = 1;
+  struct Piece {
+    uint4 q;
+    unsigned scales;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<uint4, kReadonly>(row.values, i), element<unsigned, kReadonly>(row.scales, i)};
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const Scale s = scale(piece.scales);
+    multiply_add_nibbles(sum, piece.q.x, s, s, x[8 * i], x[8 * i + 4]);
+    multiply_add_nibbles(sum, piece.q.y, s, s, x[8 * i + 1], x[8 * i + 5]);
+    multiply_add_nibbles(sum, piece.q.z, s, s, x[8 * i + 2], x[8 * i + 6]);
+    multiply_add_nibbles(sum, piece.q.w, s, s, x[8 * i + 3], x[8 * i + 7]);
+  }
+};
+
+/// Nibbles as of Q4_1, four lanes a block; d is applied once to the sum of a lane's eight products, as of Q8_0.
+struct Q4_0 {
+  static constexpr Format kFormat = Format::q4_0;
+  using Sum = float;
+  static constexpr int kWeights = 8, kUnroll = 2;
+  struct Piece {
+    unsigned q, d;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<unsigned, kReadonly>(row.values, i),
+            element<unsigned short, kReadonly>(row.scales, i / 4)};
+  }
+  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const float4 low = x[8 * (i / 4) + i % 4];
+    const float4 high = x[8 * (i / 4) + i % 4 + 4];
+    float4 dot = {nibble<8>(piece.q, 0) * low.x, nibble<8>(piece.q, 8) * low.y,
+                  nibble<8>(piece.q, 16) * low.z, nibble<8>(piece.q, 24) * low.w};
+    dot.x = fmaf(nibble<8>(piece.q, 4), high.x, dot.x);
+    dot.y = fmaf(nibble<8>(piece.q, 12), high.y, dot.y);
+    dot.z = fmaf(nibble<8>(piece.q, 20), high.z, dot.z);
+    dot.w = fmaf(nibble<8>(piece.q, 28), high.w, dot.w);
+    sum = fmaf(low_half_to_float(piece.d), join(dot), sum);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const int place = static_cast<int>(i % 32);
+    const int pair = static_cast<const unsigned char*>(a.values)[i / 32 * 16 + place % 16];
+    return half_to_float(a.scales[i / 32]) * static_cast<float>((place < 16 ? pair & 15 : pair >> 4) - 8);
+  }
+};
+
+}  // namespace formats

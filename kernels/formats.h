@@ -1,0 +1,45 @@
+#pragma once
+// The formats of weights that kernels read: the one home of what a format is. NVRTC reads it too.
+
+/// X(format, GGUF's name, GGUF's number, weights a block, bytes of values and of scales a block, place of the
+/// scales in a file's block, roundings a weight). GGUF stores a block's scales and values together; in device
+/// memory all values of a matrix stand in one array and all scales in another (matrix.h), block by block, so
+/// that values can be read 16 bytes at a time. Roundings: of a weight as kernels/formats.cuh reads it, the exact
+/// products with sub-scales counted too.
+#define M40LLM_FORMATS(X)             \
+  X(f32, "F32", 0, 1, 4, 0, 0, 0)     \
+  X(f16, "F16", 1, 1, 2, 0, 0, 0)     \
+  X(q8_0, "Q8_0", 8, 32, 32, 2, 0, 1) \
+  X(q4_1, "Q4_1", 3, 32, 16, 4, 0, 1) \
+  X(q4_0, "Q4_0", 2, 32, 16, 2, 0, 1)
+
+enum class Format {
+#define M40LLM_ENUMERATOR(format, ...) format,
+  M40LLM_FORMATS(M40LLM_ENUMERATOR)
+#undef M40LLM_ENUMERATOR
+};
+
+struct FormatTraits {
+  Format format;
+  const char* name;       ///< "q4_1", as cases and records spell it
+  const char* gguf_name;  ///< "Q4_1"
+  unsigned gguf_type;
+  int block;        ///< weights a block; a row is whole blocks
+  int value_bytes;  ///< a block, in device memory as in the file
+  int scale_bytes;  ///< likewise
+  int scales_at;    ///< of a file's block, whose other bytes are the values
+  int roundings;    ///< of a weight as it is read
+};
+
+/// In the order of the enumerators.
+constexpr FormatTraits kFormats[] = {
+#define M40LLM_TRAITS(format, gguf_name, ...) {Format::format, #format, gguf_name, __VA_ARGS__},
+    M40LLM_FORMATS(M40LLM_TRAITS)
+#undef M40LLM_TRAITS
+};
+
+#ifndef __CUDACC_RTC__
+constexpr const FormatTraits& traits(Format format) { return kFormats[static_cast<int>(format)]; }
+constexpr int block_bytes(Format format) { return traits(format).value_bytes + traits(format).scale_bytes; }
+constexpr double bits_per_weight(Format format) { return 8.0 * block_bytes(format) / traits(format).block; }
+#endif
