@@ -47,13 +47,11 @@ Json all_images_json(const Device& device) {
   return {{"arch", device.info().image}, {"hash", hex(hash_of(std::as_bytes(std::span(hashes))))}};
 }
 
-std::uint64_t all_sources_hash() {
-  std::vector<std::uint64_t> hashes;
-  for (const Image& image : images()) {
-    if (image.arch != "sm_52") continue;
-    for (const KernelResources& kernel : image.kernels) hashes.push_back(kernel.code_hash);
-  }
-  return hash_of(std::as_bytes(std::span(hashes)));
+/// Of all kernels that a step launches.
+std::uint64_t step_hash(const StepPlan& plan) {
+  std::vector<Launch> launches;
+  for (const PlannedOp& op : plan) launches.insert(launches.end(), op.launches.begin(), op.launches.end());
+  return source_hash(launches);
 }
 
 double per_second(const std::vector<double>& times_us) {
@@ -83,8 +81,8 @@ Json model_json(const gguf::File& file) {
   return {{"file", file.path().filename().string()}, {"bytes", file.size()}, {"xxh3", hex(file.hash())}};
 }
 
-Json record(const Device& device, const Json& model, const std::string& prompt, const std::string& text,
-            const Decoded& r) {
+Json record(const Device& device, const Json& model, std::uint64_t step_hash, const std::string& prompt,
+            const std::string& text, const Decoded& r) {
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
   const auto mean = [&](std::uint64_t sum) {
@@ -109,7 +107,7 @@ Json record(const Device& device, const Json& model, const std::string& prompt, 
             {"per_token", nullptr},
             {"logits_hash", hashes},
             {"image", all_images_json(device)},
-            {"source_hash", hex(all_sources_hash())},
+            {"source_hash", hex(step_hash)},
             {"oracle", oracle_json(r.oracle)}};
   if (!r.decode_us.empty()) {
     json["per_token"] = {{"launches", mean(r.decode_counters.launches)},
@@ -271,11 +269,13 @@ int run(const std::vector<std::string>& command) {
     if (interrupted()) break;
     std::cout << "\n> " << prompt.text << std::flush;
     Decoded result = decoder.decode(tokens, expected, logits_file ? &*logits_file : nullptr);
-    Json entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+    Json entry = record(*device, model, step_hash(decoder.model().plan()), prompt.text,
+                        decoder.text(result.tokens), result);
     if (!options.against.empty() && evidence.compare(log.header(), entry) == Evidence::Finding::different &&
         result.fault.empty()) {
       result.fault = "logits of other bits than recorded";
-      entry = record(*device, model, prompt.text, decoder.text(result.tokens), result);
+      entry = record(*device, model, step_hash(decoder.model().plan()), prompt.text,
+                     decoder.text(result.tokens), result);
     }
     log.append(entry);
     log.sync();
