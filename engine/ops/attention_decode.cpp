@@ -29,8 +29,9 @@ int tile_chain(const AttentionDecodeParams& p, int n_positions) {
 int warps_chain(const AttentionDecodeParams&, int n_positions) { return 2 * div_up(n_positions, 8) + 8 + 1; }
 
 constexpr Variant<AttentionDecodeParams> kVariants[] = {
-    {"tile", {"attention_decode_tile", attention_decode_tile}, block_a_head<128>, tile_chain},
+    // Faster than tile at every size recorded on an H100: 40, 151 and 663 us where that takes 53, 204 and 1640.
     {"warps", {"attention_decode_warps", attention_decode_warps}, block_a_head<256>, warps_chain},
+    {"tile", {"attention_decode_tile", attention_decode_tile}, block_a_head<128>, tile_chain},
 };
 
 }  // namespace

@@ -23,7 +23,7 @@
 
 // The kernels that faults are planted around.
 extern "C" {
-void attention_decode_tile(AttentionDecodeParams);
+void attention_decode_warps(AttentionDecodeParams);
 void kv_append(KvAppendParams);
 void rms_norm_block(RmsNormParams);
 void rope_neox(RopeParams);
@@ -168,15 +168,15 @@ const Fault kFaults[] = {
        p.cache.head_stride = -p.cache.head_stride;
        kv_append(p);
      })},
-    {"scores_of_another_scale", "attention_decode_tile",
+    {"scores_of_another_scale", "attention_decode_warps",
      erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
        p.scale *= 1.0001f;
-       attention_decode_tile(p);
+       attention_decode_warps(p);
      })},
-    {"query_heads_of_the_first_kv_head", "attention_decode_tile",
+    {"query_heads_of_the_first_kv_head", "attention_decode_warps",
      erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
        p.cache.head_stride = 0;
-       attention_decode_tile(p);
+       attention_decode_warps(p);
      })},
     {"no_eps", "rms_norm_block", erased<RmsNormParams>([](RmsNormParams p) {
        p.eps = 0;
