@@ -230,4 +230,48 @@ struct Q4_0 {
   }
 };
 
+/// A block's scales, 16 bytes: half d and dmin, then 6 bits of scale and of minimum for each of 8 sub-blocks of
+/// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
+/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. Nibbles: a lane takes 4 bytes, and
+/// with them four weights of a sub-block and four of the next. Integers up to 63 times a half are exact.
+struct Q4_K {
+  static constexpr Format kFormat = Format::q4_k;
+  using Sum = float4;
+  static constexpr int kWeights = 8, kUnroll = 2;
+  struct Piece {
+    unsigned q;
+    uint4 scales;
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<unsigned, kReadonly>(row.values, i), element<uint4, kReadonly>(row.scales, i / 32)};
+  }
+  static __device__ __forceinline__ Scale scale(uint4 block, int sub_block) {
+    const int shift = sub_block % 4 * 8;
+    const unsigned scales = block.y >> shift;
+    const unsigned minima = block.z >> shift;
+    const unsigned pairs = block.w >> shift;
+    const bool first_four = sub_block < 4;
+    const unsigned of_d = first_four ? scales & 63 : (pairs & 15) | (scales >> 2 & 48);
+    const unsigned of_dmin = first_four ? minima & 63 : (pairs >> 4 & 15) | (minima >> 2 & 48);
+    return {low_half_to_float(block.x) * static_cast<float>(of_d),
+            -(high_half_to_float(block.x) * static_cast<float>(of_dmin))};
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const int group = i % 32 / 8;
+    const int first = 64 * (i / 32) + 16 * group + i % 8;
+    multiply_add_nibbles(sum, piece.q, scale(piece.scales, 2 * group), scale(piece.scales, 2 * group + 1),
+                         x[first], x[first + 8]);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const long long block = i / 256;
+    const int sub_block = static_cast<int>(i % 256) / 32;
+    const unsigned pair =
+        static_cast<const unsigned char*>(a.values)[block * 128 + sub_block / 2 * 32 + i % 32];
+    const Scale s = scale(reinterpret_cast<const uint4*>(a.scales)[block], sub_block);
+    return fmaf(s.d, static_cast<float>(sub_block % 2 == 0 ? pair & 15 : pair >> 4), s.m);
+  }
+};
+
 }  // namespace formats

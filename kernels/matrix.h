@@ -14,6 +14,9 @@
 ///         byte j: weight j low nibble, weight j + 16 high;
 ///         w = d q + m
 /// Q4_0    as Q4_1, w = d (q - 8)                            half d [rows][stride / 32]
+/// Q4_K    128 bytes a block of 256, of which byte 32 g + j:  half d, dmin; then 12 bytes of 6-bit scales and
+///         weight 64 g + j low nibble, weight 64 g + 32 + j   minima of its 8 sub-blocks of 32 (formats.cuh)
+///         high; w = d scale q - dmin minimum                 [rows][stride / 256][16 bytes]
 /// cols is a multiple of the format's block (the GGUF specification).
 struct Matrix {
   const void* values;

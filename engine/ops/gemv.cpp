@@ -11,6 +11,8 @@ void gemv_q4_1_word_shared(GemvParams);
 void gemv_q4_1_block(GemvParams);
 void gemv_q4_0_word_shared(GemvParams);
 void gemv_q4_0_word(GemvParams);
+void gemv_q4_k_word_shared(GemvParams);
+void gemv_q4_k_word(GemvParams);
 }
 
 namespace m40llm {
@@ -73,6 +75,16 @@ constexpr Variant<GemvParams> k_q4_0[] = {
      chain<8, 1, 4>,
      x_fits_shared},
     {"word", {"gemv_q4_0_word", gemv_q4_0_word}, warp_a_row, chain<8, 1, 4>},
+};
+
+// Q4_K: two roundings more for the weight itself, whose scale is a product.
+constexpr Variant<GemvParams> k_q4_k[] = {
+    {"word_shared",
+     {"gemv_q4_k_word_shared", gemv_q4_k_word_shared},
+     two_rows_a_warp,
+     chain<8, 2, 4>,
+     x_fits_shared},
+    {"word", {"gemv_q4_k_word", gemv_q4_k_word}, warp_a_row, chain<8, 2, 4>},
 };
 
 #define M40LLM_OP(format, ...) {"gemv_" #format, "gemv", k_##format, work},
