@@ -319,7 +319,12 @@ template <class Params>
 class OpSuite : public Suite {
  public:
   OpSuite(const Op<Params>& op, std::string dtype, std::vector<Dimension> dimensions, Sizes sizes)
-      : op_(&op), dtype_(std::move(dtype)), dimensions_(std::move(dimensions)), sizes_(std::move(sizes)) {}
+      : op_(&op), dtype_(std::move(dtype)), dimensions_(std::move(dimensions)), sizes_(std::move(sizes)) {
+    for (auto* list : {&sizes_.smoke, &sizes_.model, &sizes_.edge, &sizes_.bench}) {
+      for (std::vector<int>& shape : *list) round_up(shape);
+    }
+    for (Limit& limit : sizes_.limits) round_up(limit.sizes);
+  }
 
   std::string op() const final { return op_->name; }
   std::string source() const final { return op_->source; }
@@ -419,6 +424,13 @@ class OpSuite : public Suite {
   virtual void check_together(const Shape&) const {}
 
  private:
+  /// To the multiples that the dimensions ask for: formats of larger blocks take the shapes of all others so.
+  void round_up(std::vector<int>& sizes) const {
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      const int unit = dimensions_[i].multiple_of;
+      sizes[i] = (sizes[i] + unit - 1) / unit * unit;
+    }
+  }
   void check(const Shape& shape) const {
     std::string names;
     for (const Dimension& d : dimensions_) names += std::string(names.empty() ? "" : ",") + d.name;

@@ -66,8 +66,23 @@ class Maker {
 
  protected:
   bool has_minima() const { return blocks_.has_minima; }
-  /// All integers 0.
-  Block empty_block() const { return {.q = std::vector<int>(blocks_.elements)}; }
+  bool has_sub_blocks() const { return blocks_.sub_blocks > 0; }
+  /// All integers 0, those of sub-blocks 1.
+  Block empty_block() const {
+    return {.q = std::vector<int>(blocks_.elements),
+            .scales = std::vector<int>(blocks_.sub_blocks, 1),
+            .minima = std::vector<int>(has_minima() ? blocks_.sub_blocks : 0, 1)};
+  }
+  /// The integers of sub-block `s`.
+  std::span<int> sub_block(Block& block, std::size_t s) const {
+    const std::size_t n = blocks_.elements / blocks_.sub_blocks;
+    return std::span(block.q).subspan(s * n, n);
+  }
+  /// A sub-block's scale that is not 0, of either sign if the format has signs there.
+  int next_sub_scale(int largest) {
+    const int magnitude = a_.between(1, std::min(largest, blocks_.highest_scale));
+    return blocks_.lowest_scale < 0 ? a_.sign() * magnitude : magnitude;
+  }
   /// A power of two from `low` to 4 low, never the same twice in a row.
   double next_scale(double low) {
     step_ = (step_ + 1 + a_.below(2)) % 3;
@@ -86,7 +101,8 @@ class Maker {
 class Exact final : public Maker {
  public:
   Exact(Format format, std::size_t cols, std::uint64_t seed) : Maker(format, cols, seed) {
-    const int largest = has_minima() ? 8 * 15 + 60 : blocks_.elements > 1 ? 4 * 3 : 15;
+    int largest = has_minima() ? 8 * 15 + 60 : blocks_.elements > 1 ? 4 * 3 : 15;
+    if (has_sub_blocks()) largest = kLargestOfSubBlocks;
     largest_x_ = static_cast<int>((std::size_t{1} << 24) / (cols * static_cast<std::size_t>(largest)));
     if (largest_x_ < 1)
       throw UsageError("inputs E: " + std::to_string(cols) + " columns are too many for exact sums");
@@ -95,7 +111,11 @@ class Exact final : public Maker {
   double element() override { return a_.sign() * a_.between(1, 15); }
   Block block() override {
     Block block = empty_block();
-    if (has_minima()) {
+    if (has_sub_blocks()) {
+      block.d = next_scale(1);
+      if (has_minima()) block.m = -block.d;
+      for (std::size_t s = 0; s < blocks_.sub_blocks; ++s) fill_sub_block(block, s);
+    } else if (has_minima()) {
       block.d = next_scale(2);
       block.m = -7.5 * block.d;  // so that no weight is 0
       for (int& q : block.q) q = a_.below(16);
@@ -112,6 +132,22 @@ class Exact final : public Maker {
   }
 
  private:
+  /// Leaves an x of 1 to 65792 columns.
+  static constexpr int kLargestOfSubBlocks = 254;
+  /// With minima all products of a scale and an integer are even and the minimum odd: no weight is 0.
+  void fill_sub_block(Block& block, std::size_t s) {
+    const int largest_part = kLargestOfSubBlocks / (has_minima() ? 2 : 1) / static_cast<int>(block.d);
+    const int largest_product = std::min(largest_part, blocks_.highest_scale);
+    const int scale = block.scales[s] = next_sub_scale(largest_product);
+    const int largest = std::min(largest_product / std::abs(scale), blocks_.highest);
+    if (has_minima()) {
+      block.minima[s] = 2 * a_.between(0, (largest_product - 1) / 2) + 1;
+      const int step = scale % 2 == 0 ? 1 : 2;
+      for (int& q : sub_block(block, s)) q = step * a_.between(0, largest / step);
+    } else {
+      for (int& q : sub_block(block, s)) q = a_.sign() * a_.between(1, largest);
+    }
+  }
   int largest_x_;
 };
 
@@ -127,6 +163,7 @@ class ExactSparse final : public Maker {
   double element() override { return next_is_place() ? a_.sign() : 0; }
   Block block() override {
     Block block = empty_block();
+    if (has_sub_blocks()) return block_of_sub_blocks(std::move(block));
     block.d = next_scale(0.25);
     const int one = static_cast<int>(1 / block.d);
     if (has_minima()) block.d *= a_.sign();  // one sign a block: with m = 0 nothing cancels inside a weight
@@ -140,6 +177,18 @@ class ExactSparse final : public Maker {
   }
 
  private:
+  /// As block(), 1 / d shared out between a sub-block's scale and its integers. Minima are 0 times 1.
+  Block block_of_sub_blocks(Block block) {
+    block.d = next_scale(0x1p-5);
+    const int one = static_cast<int>(1 / block.d);
+    if (has_minima()) block.d *= a_.sign();
+    for (std::size_t s = 0; s < blocks_.sub_blocks; ++s) {
+      const int q_of_one = 1 << a_.below(4);
+      block.scales[s] = one / q_of_one;
+      for (int& q : sub_block(block, s)) q = next_is_place() ? (has_minima() ? 1 : a_.sign()) * q_of_one : 0;
+    }
+    return block;
+  }
   /// Draws places_left_ of the cols_left_ columns, each column once in turn.
   bool next_is_place() {
     const bool is_place = a_.below(cols_left_--) < places_left_;
@@ -158,7 +207,11 @@ class Centred : public Maker {
     Block block = empty_block();
     const int range = blocks_.highest - blocks_.lowest;
     block.d = (range > 15 ? 0.001 : 0.01) * (0.5 + a_.uniform());
+    if (has_sub_blocks()) block.d *= 2. / blocks_.highest_scale;
     if (has_minima()) block.m = -0.5 * range * block.d * (1 + 0.1 * a_.normal());
+    for (int& scale : block.scales) scale = a_.between(blocks_.lowest_scale, blocks_.highest_scale);
+    for (std::size_t s = 0; s < block.minima.size(); ++s)  // near the scale: then weights are centred
+      block.minima[s] = std::min(block.scales[s] + a_.below(4), blocks_.highest_scale);
     fill(block, range, blocks_.lowest);
     return block;
   }
@@ -189,6 +242,8 @@ class Constant final : public Maker {
     block.d = value_ / 10;
     block.m = has_minima() ? value_ / 3 : 0;
     std::ranges::fill(block.q, has_minima() ? 11 : std::min(87, blocks_.highest));
+    std::ranges::fill(block.scales, 37);
+    std::ranges::fill(block.minima, 53);
     return block;
   }
   std::vector<float> x() override { return std::vector<float>(cols_, 0.3f); }
@@ -301,8 +356,8 @@ class ExactPatterns final : public Maker {
   using Maker::Maker;
   void start_row() override {
     place_ = a_.below(static_cast<int>(cols_));
-    meets_zero_ = cols_ >= 128 && a_.below(2) == 0;
-    if (meets_zero_) place_ = place_ % 32 + 96;
+    meets_zero_ = cols_ >= 4 * unit_ && a_.below(2) == 0;
+    if (meets_zero_) place_ = place_ % static_cast<int>(unit_) + 3 * static_cast<int>(unit_);
     col_ = 0;
   }
   double element() override { return 0; }
@@ -311,8 +366,9 @@ class ExactPatterns final : public Maker {
     if (meets_zero_) return format_ == Format::f16 ? 0x7c00u : 0x7f800000u;
     return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
   }
-  /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. For Q4_1 the
-  /// pattern is the scale's or the minimum's, the other is 0.
+  /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. With minima the
+  /// pattern is the scale's or the minimum's, the other is 0. In sub-blocks an integer times its scale has that
+  /// sign, and is at most 32: then a block's sum is exact.
   Block block() override {
     Block block = empty_block();
     const int n = static_cast<int>(block.q.size());
@@ -325,18 +381,25 @@ class ExactPatterns final : public Maker {
     block.m = is_minimum ? pattern : 0;
     const int sign = has_minima() ? 1 : a_.sign();
     for (int& q : block.q) q = sign * a_.between(1, blocks_.highest);
+    for (std::size_t s = 0; s < blocks_.sub_blocks; ++s) {
+      block.scales[s] = next_sub_scale(32);
+      if (has_minima()) block.minima[s] = a_.between(1, 32);
+      const int largest = std::min(32 / std::abs(block.scales[s]), blocks_.highest);
+      for (int& q : sub_block(block, s)) q = (block.scales[s] < 0 ? -sign : sign) * a_.between(1, largest);
+    }
     return block;
   }
   std::vector<float> x() override {
     std::vector<float> x(cols_, 1.0f);
     for (std::size_t i = 0; i < cols_; ++i) {
-      if (i / 32 % 4 == 3) x[i] = 0;
+      if (i / unit_ % 4 == 3) x[i] = 0;
     }
     return x;
   }
 
  private:
   PatternSequence patterns_;
+  std::size_t unit_ = std::max<std::size_t>(32, blocks_.elements);  // of columns where x is 0 or is not
   int place_ = 0;
   bool meets_zero_ = false;  // then the weight is infinite
   int col_ = 0;
@@ -375,6 +438,8 @@ class InfiniteX final : public Centred {
       block.d = 0x1p-7;
       block.m = -0x1p-4;
     }
+    for (int& scale : block.scales) scale = scale == 0 ? 1 : scale;
+    if (has_minima()) block.minima = block.scales;
     for (int& q : block.q) {
       if (is_place(col_++)) q = (has_minima() ? 8 : 0) + 3 * sign_or_zero();
     }

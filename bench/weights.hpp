@@ -49,7 +49,8 @@ struct ProductInputs {
 /// - "R-signs": as R, scales and minima of both signs; of formats in blocks alone.
 /// - "E-patterns", exact: a row's one weight or block that is not zero is one bit pattern of the format (of its
 ///   scales), infinities, NaN and denormals first, every 16-bit one from 65544 rows of few columns on; x is 1.
-///   From 128 columns on x is 0 in every fourth 32 of them, and half the rows have an infinity there.
+///   From 128 columns on x is 0 in every fourth 32 of them, and half the rows have an infinity there; in larger
+///   blocks from four of them on, in every fourth.
 /// - "N-x": x infinite in two columns, where weights are negative, zero or positive: every product is an
 ///   infinity or NaN.
 std::vector<std::string_view> product_classes(Format format);

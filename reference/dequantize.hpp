@@ -11,14 +11,18 @@
 /// Blocks of GGUF tensors to their values, and values to blocks. Formats: the ggml project's description of its block types.
 namespace m40llm::reference {
 
-enum class Format { f32, f16, q8_0, q4_1, q4_0 };
+enum class Format { f32, f16, q8_0, q4_1, q4_0, q4_k, q6_k };
 
 /// How a format stores elements: so many together in a block of so many bytes, as d q + m with integers q in
-/// [lowest, highest], m only of formats with minima. Formats of single elements have no integers.
+/// [lowest, highest], m only of formats with minima. Formats of single elements have no integers. Formats with
+/// sub-blocks have an integer in [lowest_scale, highest_scale] for each, by which d is multiplied there, and with
+/// minima one more, from 0 to highest_scale, for m.
 struct Blocks {
   std::size_t elements, bytes;
   int lowest = 0, highest = 0;
   bool has_minima = false;
+  std::size_t sub_blocks = 0;
+  int lowest_scale = 1, highest_scale = 1;
 };
 constexpr Blocks blocks_of(Format format) {
   switch (format) {
@@ -32,6 +36,10 @@ constexpr Blocks blocks_of(Format format) {
       return {32, 20, 0, 15, true};
     case Format::q4_0:
       return {32, 18, -8, 7};
+    case Format::q4_k:
+      return {256, 144, 0, 15, true, 8, 0, 63};
+    case Format::q6_k:
+      return {256, 210, -32, 31, false, 16, -128, 127};
   }
   throw std::invalid_argument("no format");
 }
@@ -41,7 +49,7 @@ constexpr std::size_t block_bytes(Format format) { return blocks_of(format).byte
 /// A weight and what stands behind it: value = scaled + offset. Both parts and their sum are exact in double.
 struct Weight {
   double scaled = 0;
-  double offset = -0.0;  ///< m of Q4_1, else -0, which adds nothing, not even a sign
+  double offset = -0.0;  ///< m of formats with minima, else -0, which adds nothing, not even a sign
   double value() const { return scaled + offset; }
   /// |d q| + |m|: the weight in the expanded form of |A|.
   double expanded_magnitude() const { return std::fabs(scaled) + std::fabs(offset); }
@@ -95,15 +103,49 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         }
         break;
       }
+      case Format::q4_k: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block));
+        const double dmin = half_to_double(detail::load<std::uint16_t>(block + 2));
+        const auto byte = [&](std::size_t at) { return std::to_integer<int>(block[at]); };
+        for (std::size_t i = 0; i < 256; ++i) {
+          const std::size_t sub = i / 32;
+          int scale = byte(4 + sub % 4) % 64;
+          int minimum = byte(8 + sub % 4) % 64;
+          if (sub >= 4) {
+            scale = byte(4 + sub - 4) / 64 * 16 + byte(12 + sub - 4) % 16;
+            minimum = byte(8 + sub - 4) / 64 * 16 + byte(12 + sub - 4) / 16;
+          }
+          const int pair = byte(16 + i / 64 * 32 + i % 32);
+          const int q = i % 64 < 32 ? pair % 16 : pair / 16;
+          visit(b * 256 + i, Weight{d * scale * q, -(dmin * minimum)});
+        }
+        break;
+      }
+      case Format::q6_k: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block + 208));
+        for (std::size_t i = 0; i < 256; ++i) {
+          const std::size_t part = i / 128;
+          const int pair = std::to_integer<int>(block[part * 64 + i % 64]);
+          const int four = std::to_integer<int>(block[128 + part * 32 + i % 32]);
+          const int low = i % 128 < 64 ? pair % 16 : pair / 16;
+          const int high = four >> (i % 128 / 32 * 2) & 3;
+          visit(b * 256 + i,
+                Weight{d * detail::load<signed char>(block + 192 + i / 16) * (low + 16 * high - 32)});
+        }
+        break;
+      }
     }
   }
 }
 
 /// One block of d q + m: d and m are rounded to what the format keeps of them. q.size() == block_elements(format).
+/// In formats with sub-blocks (Blocks) d scale q + m minimum, with `scales` and, if the format has minima,
+/// `minima` for each sub-block.
 struct Block {
   double d = 1;
   double m = 0;
   std::vector<int> q;
+  std::vector<int> scales, minima;
 };
 
 /// Appends a block as GGUF stores it, of a format that has integers. Throws std::invalid_argument on another.
@@ -131,6 +173,31 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
       half(block.d);
       for (std::size_t i = 0; i < 16; ++i) byte((block.q[i] + 8) | (block.q[i + 16] + 8) << 4);
       return;
+    case Format::q4_k:
+      half(block.d);
+      half(-block.m);
+      for (std::size_t i = 0; i < 4; ++i) byte(block.scales[i] | block.scales[i + 4] / 16 << 6);
+      for (std::size_t i = 0; i < 4; ++i) byte(block.minima[i] | block.minima[i + 4] / 16 << 6);
+      for (std::size_t i = 4; i < 8; ++i) byte(block.scales[i] % 16 | block.minima[i] % 16 << 4);
+      for (std::size_t i = 0; i < 128; ++i) {
+        const std::size_t low = i / 32 * 64 + i % 32;
+        byte(block.q[low] | block.q[low + 32] << 4);
+      }
+      return;
+    case Format::q6_k: {
+      const auto q = [&](std::size_t i) { return block.q[i] + 32; };
+      for (std::size_t i = 0; i < 128; ++i) {
+        const std::size_t low = i / 64 * 128 + i % 64;
+        byte(q(low) % 16 | q(low + 64) % 16 << 4);
+      }
+      for (std::size_t i = 0; i < 64; ++i) {
+        const std::size_t first = i / 32 * 128 + i % 32;
+        byte(q(first) / 16 | q(first + 32) / 16 << 2 | q(first + 64) / 16 << 4 | q(first + 96) / 16 << 6);
+      }
+      for (const int scale : block.scales) byte(scale);
+      half(block.d);
+      return;
+    }
   }
   throw std::invalid_argument("a format of single elements");
 }
