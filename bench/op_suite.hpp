@@ -246,7 +246,7 @@ class OpTrial final : public Trial {
     launches_ = variant.launches(params, device.n_sms(), memory);
     // A block makes at least one row, head or element: the last n of them are in the last n blocks.
     LaunchConfig& config = launches_.front().config;
-    const std::size_t blocks = config.grid.x;
+    const std::size_t blocks = std::size_t{config.grid.x} * config.grid.y;
     if (launches_.size() == 1 && holder.judged() > 0 && holder.judged() < blocks)
       config.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
   }

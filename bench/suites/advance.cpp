@@ -14,12 +14,13 @@ class Advance final : public OpSuite<AdvanceParams> {
                  .model = {{1, 2048}},
                  .edge = {{1, 1}, {2, 1}, {31, 5}, {33, 7}, {257, 3}, {1021, 16}},
                  .bench = {{1, 2048}, {512, 2048}},
-                 .limits = {{{70000, 2}, {"random"}}}}) {}
+                 .limits = {{{70000, 2}, {"random"}}, {{(1 << 20) + 5, 2080}, {kFar}}}}) {}
 
   /// class   what it is                                           a fault that it is there for
   /// random  rows anywhere before, at and behind a prompt's end   another row's token, a position too far
   /// ends    the next position is the prompt's last or behind it  an end that is off by one
-  std::vector<std::string> inputs() const override { return {"random", "ends"}; }
+  /// far     random, the last rows beyond a hole (op_suite.hpp)   row * prompt_stride in 32 bits
+  std::vector<std::string> inputs() const override { return {"random", "ends", kFar}; }
 
  protected:
   AdvanceParams without_pointers(const Shape& shape) const override {
@@ -38,7 +39,8 @@ class Advance final : public OpSuite<AdvanceParams> {
 
   void fill(AdvanceParams& params, const Case& c, int, Holder& holder) const override {
     Random random(c.seed, 1);
-    const auto n = static_cast<std::size_t>(params.n_rows);
+    const std::size_t left_out = hole(c, static_cast<std::size_t>(params.n_rows), 17);
+    const std::size_t n = static_cast<std::size_t>(params.n_rows) - left_out;
     const auto stride = static_cast<std::size_t>(params.prompt_stride);
     const auto below = [&](int end) { return static_cast<int>(random.below(static_cast<unsigned>(end))); };
     const std::vector<int> token = generate(n, [&] { return below(50000); });
@@ -57,11 +59,12 @@ class Advance final : public OpSuite<AdvanceParams> {
       tokens.want.push_back(next.token);
       positions.want.push_back(next.position);
     }
-    params.chosen = holder.input(chosen);
-    params.prompt = holder.input(prompt);
-    params.prompt_length = holder.input(length);
-    params.token = holder.in_place(token, std::move(tokens));
-    params.position = holder.in_place(position, std::move(positions));
+    params.chosen = holder.input(chosen, left_out);
+    params.prompt = holder.input(prompt, left_out * stride);
+    params.prompt_length = holder.input(length, left_out);
+    params.token = holder.in_place(token, std::move(tokens), left_out);
+    params.position = holder.in_place(position, std::move(positions), left_out);
+    if (left_out > 0) holder.judge_last(n);
   }
 };
 

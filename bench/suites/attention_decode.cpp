@@ -175,8 +175,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     const auto head_dim = static_cast<std::size_t>(params.head_dim);
     const std::size_t left_out = static_cast<std::size_t>(params.n_heads - last.n_heads) * head_dim;
     const auto cache = [&](const std::vector<half>& x) {
-      const std::size_t head =
-          static_cast<std::size_t>(params.n_kv_heads - 1) * static_cast<std::size_t>(params.cache.head_stride);
+      const std::size_t head = static_cast<std::size_t>(params.n_kv_heads - 1) *
+                               static_cast<std::size_t>(params.cache.head_stride);
       std::vector<Piece<half>> rows;
       for (std::size_t i = 0; i < x.size(); i += head_dim) {
         const auto from = x.begin() + static_cast<std::ptrdiff_t>(i);

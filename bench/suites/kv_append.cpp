@@ -60,8 +60,12 @@ class KvAppend final : public OpSuite<KvAppendParams> {
   std::vector<TensorMemory> tensors(const Shape& shape) const override {
     const std::uint64_t n = size_at(shape, "n_kv_heads") * size_at(shape, "head_dim");
     const std::uint64_t cache = n * size_at(shape, "n_positions");
-    return {input_memory<float>("k", n), input_memory<float>("v", n), input_memory<int>("sequence", 1), input_memory<int>("position", 1),
-            output_memory<half>("k_cache", n, cache), output_memory<half>("v_cache", n, cache)};
+    return {input_memory<float>("k", n),
+            input_memory<float>("v", n),
+            input_memory<int>("sequence", 1),
+            input_memory<int>("position", 1),
+            output_memory<half>("k_cache", n, cache),
+            output_memory<half>("v_cache", n, cache)};
   }
   std::vector<IntProduct> int_products(const Shape& shape) const override {
     const std::uint64_t head_dim = size_at(shape, "head_dim");
