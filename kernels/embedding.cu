@@ -31,3 +31,8 @@ extern "C" __global__ void embedding_q4_k(EmbeddingParams p) {
   const int i = thread_in_grid();
   if (i < p.table.cols) ops::embedding::element<formats::Q4_K>(p, i);
 }
+
+extern "C" __global__ void embedding_q6_k(EmbeddingParams p) {
+  const int i = thread_in_grid();
+  if (i < p.table.cols) ops::embedding::element<formats::Q6_K>(p, i);
+}

@@ -119,11 +119,16 @@ struct Q8_0 {
   }
 };
 
-/// A nibble of a word as a float, less `offset`: by the exponent of 2^23 and a subtraction, exact, and twice the
+/// kBits of a word as a float, less `offset`: by the exponent of 2^23 and a subtraction, exact, and twice the
 /// rate of a conversion on Maxwell.
+template <int kBits, int kOffset>
+__device__ __forceinline__ float small(unsigned word, int shift) {
+  return bits_to_float(0x4b000000u | (word >> shift & ((1u << kBits) - 1))) -
+         static_cast<float>(8388608 + kOffset);
+}
 template <int kOffset = 0>
 __device__ __forceinline__ float nibble(unsigned word, int shift) {
-  return bits_to_float(0x4b000000u | (word >> shift & 15)) - static_cast<float>(8388608 + kOffset);
+  return small<4, kOffset>(word, shift);
 }
 
 /// What a nibble is scaled with: w = d q + m.
@@ -232,8 +237,8 @@ struct Q4_0 {
 
 /// A block's scales, 16 bytes: half d and dmin, then 6 bits of scale and of minimum for each of 8 sub-blocks of
 /// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
-/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. Nibbles: a lane takes 4 bytes, and
-/// with them four weights of a sub-block and four of the next. Integers up to 63 times a half are exact.
+/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A lane takes 4 bytes
+/// of values, and with them four weights of a sub-block and four of the next.
 struct Q4_K {
   static constexpr Format kFormat = Format::q4_k;
   using Sum = float4;
@@ -271,6 +276,68 @@ struct Q4_K {
         static_cast<const unsigned char*>(a.values)[block * 128 + sub_block / 2 * 32 + i % 32];
     const Scale s = scale(reinterpret_cast<const uint4*>(a.scales)[block], sub_block);
     return fmaf(s.d, static_cast<float>(sub_block % 2 == 0 ? pair & 15 : pair >> 4), s.m);
+  }
+};
+
+/// Half a block is 128 weights in four quarters of 32: byte j of its 64 lower ones has the lower four bits of weight
+/// j of the first quarter and, in the high nibble, of the third, byte j + 32 those of the second and the fourth;
+/// byte j of its 32 upper ones has the upper two bits of weight j of all four, the first quarter's lowest. A lane
+/// takes 4 bytes of each and with them four weights of each quarter, whose scales differ.
+struct Q6_K {
+  static constexpr Format kFormat = Format::q6_k;
+  using Sum = float4;
+  static constexpr int kWeights = 16, kUnroll = 1;
+  struct Piece {
+    unsigned low, low_32, high;
+    float d;
+    signed char scales[4];  // of the quarters
+  };
+  template <bool kReadonly>
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    const int block = i / 16;
+    const int half_block = i % 16 / 8;
+    const int word = i % 8;
+    const int low = 48 * block + 16 * half_block + word;
+    const int scale = 18 * block + 8 * half_block + word / 4;
+    return {element<unsigned, kReadonly>(row.values, low),
+            element<unsigned, kReadonly>(row.values, low + 8),
+            element<unsigned, kReadonly>(row.values, 48 * block + 32 + 8 * half_block + word),
+            low_half_to_float(element<unsigned short, kReadonly>(row.scales, 9 * block + 8)),
+            {element<signed char, kReadonly>(row.scales, scale),
+             element<signed char, kReadonly>(row.scales, scale + 2),
+             element<signed char, kReadonly>(row.scales, scale + 4),
+             element<signed char, kReadonly>(row.scales, scale + 6)}};
+  }
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
+                                                      int i) {
+    const float4* const of_lane = x + 32 * (i / 8) + i % 8;
+    const unsigned q0 = (piece.low & 0x0f0f0f0f) | (piece.high << 4 & 0x30303030);
+    const unsigned q1 = (piece.low_32 & 0x0f0f0f0f) | (piece.high << 2 & 0x30303030);
+    const unsigned q2 = (piece.low >> 4 & 0x0f0f0f0f) | (piece.high & 0x30303030);
+    const unsigned q3 = (piece.low_32 >> 4 & 0x0f0f0f0f) | (piece.high >> 2 & 0x30303030);
+    sum.x = fmaf(piece.d * static_cast<float>(piece.scales[0]), dot(q0, of_lane[0]), sum.x);
+    sum.y = fmaf(piece.d * static_cast<float>(piece.scales[1]), dot(q1, of_lane[8]), sum.y);
+    sum.z = fmaf(piece.d * static_cast<float>(piece.scales[2]), dot(q2, of_lane[16]), sum.z);
+    sum.w = fmaf(piece.d * static_cast<float>(piece.scales[3]), dot(q3, of_lane[24]), sum.w);
+  }
+  /// (q - 32) . x over the four bytes in `bytes`, each below 64.
+  static __device__ __forceinline__ float dot(unsigned bytes, float4 x) {
+    float sum = small<6, 32>(bytes, 0) * x.x;
+    sum = fmaf(small<6, 32>(bytes, 8), x.y, sum);
+    sum = fmaf(small<6, 32>(bytes, 16), x.z, sum);
+    return fmaf(small<6, 32>(bytes, 24), x.w, sum);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const long long block = i / 256;
+    const int place = static_cast<int>(i % 256);
+    const int half_block = place / 128;
+    const int quarter = place % 128 / 32;
+    const unsigned char* const values = static_cast<const unsigned char*>(a.values) + block * 192;
+    const unsigned low = values[64 * half_block + place % 64] >> (quarter / 2 * 4) & 15;
+    const unsigned high = values[128 + 32 * half_block + place % 32] >> (quarter * 2) & 3;
+    const half* const scales = a.scales + block * 9;
+    const float scale = static_cast<float>(reinterpret_cast<const signed char*>(scales)[place / 16]);
+    return half_to_float(scales[8]) * scale * static_cast<float>(static_cast<int>(low | high << 4) - 32);
   }
 };
 

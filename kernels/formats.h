@@ -6,13 +6,14 @@
 /// memory all values of a matrix stand in one array and all scales in another (matrix.h), block by block, so
 /// that values can be read 16 bytes at a time. Roundings: of a weight as kernels/formats.cuh reads it, the exact
 /// products with sub-scales counted too.
-#define M40LLM_FORMATS(X)             \
-  X(f32, "F32", 0, 1, 4, 0, 0, 0)     \
-  X(f16, "F16", 1, 1, 2, 0, 0, 0)     \
-  X(q8_0, "Q8_0", 8, 32, 32, 2, 0, 1) \
-  X(q4_1, "Q4_1", 3, 32, 16, 4, 0, 1) \
-  X(q4_0, "Q4_0", 2, 32, 16, 2, 0, 1) \
-  X(q4_k, "Q4_K", 12, 256, 128, 16, 0, 2)
+#define M40LLM_FORMATS(X)                 \
+  X(f32, "F32", 0, 1, 4, 0, 0, 0)         \
+  X(f16, "F16", 1, 1, 2, 0, 0, 0)         \
+  X(q8_0, "Q8_0", 8, 32, 32, 2, 0, 1)     \
+  X(q4_1, "Q4_1", 3, 32, 16, 4, 0, 1)     \
+  X(q4_0, "Q4_0", 2, 32, 16, 2, 0, 1)     \
+  X(q4_k, "Q4_K", 12, 256, 128, 16, 0, 2) \
+  X(q6_k, "Q6_K", 14, 256, 192, 18, 192, 2)
 
 enum class Format {
 #define M40LLM_ENUMERATOR(format, ...) format,

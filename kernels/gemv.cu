@@ -54,3 +54,13 @@ extern "C" __global__ void gemv_q4_k_word(GemvParams p) {
   const auto warp = Group<32>::mine();
   if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::Q4_K>(warp, p, warp.rank);
 }
+
+extern "C" __global__ void gemv_q6_k_words_shared(GemvParams p) {
+  DYN_SHARED(float4, x);
+  const auto warp = Group<32>::mine();
+  ops::gemv::warp_two_rows<formats::Q6_K>(warp, p, warp.rank, x);
+}
+extern "C" __global__ void gemv_q6_k_words(GemvParams p) {
+  const auto warp = Group<32>::mine();
+  if (warp.rank < p.a.rows) ops::gemv::warp_row<formats::Q6_K>(warp, p, warp.rank);
+}

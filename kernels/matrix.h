@@ -17,6 +17,10 @@
 /// Q4_K    128 bytes a block of 256, of which byte 32 g + j:  half d, dmin; then 12 bytes of 6-bit scales and
 ///         weight 64 g + j low nibble, weight 64 g + 32 + j   minima of its 8 sub-blocks of 32 (formats.cuh)
 ///         high; w = d scale q - dmin minimum                 [rows][stride / 256][16 bytes]
+/// Q6_K    192 bytes a block of 256: of each half of 128      signed char scale of 16 weights [16], half d
+///         weights 64 bytes with the lower four bits, then    [rows][stride / 256][18 bytes]
+///         of each half 32 bytes with the upper two
+///         (formats.cuh); w = d scale (q - 32)
 /// cols is a multiple of the format's block (the GGUF specification).
 struct Matrix {
   const void* values;

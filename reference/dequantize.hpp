@@ -11,7 +11,7 @@
 /// Blocks of GGUF tensors to their values, and values to blocks. Formats: the ggml project's description of its block types.
 namespace m40llm::reference {
 
-enum class Format { f32, f16, q8_0, q4_1, q4_0, q4_k };
+enum class Format { f32, f16, q8_0, q4_1, q4_0, q4_k, q6_k };
 
 /// How a format stores elements: so many together in a block of so many bytes, as d q + m with integers q in
 /// [lowest, highest], m only of formats with minima. Formats of single elements have no integers. Formats with
@@ -38,6 +38,8 @@ constexpr Blocks blocks_of(Format format) {
       return {32, 18, -8, 7};
     case Format::q4_k:
       return {256, 144, 0, 15, true, 8, 0, 63};
+    case Format::q6_k:
+      return {256, 210, -32, 31, false, 16, -128, 127};
   }
   throw std::invalid_argument("no format");
 }
@@ -119,6 +121,19 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         }
         break;
       }
+      case Format::q6_k: {
+        const double d = half_to_double(detail::load<std::uint16_t>(block + 208));
+        for (std::size_t i = 0; i < 256; ++i) {
+          const std::size_t part = i / 128;
+          const int pair = std::to_integer<int>(block[part * 64 + i % 64]);
+          const int four = std::to_integer<int>(block[128 + part * 32 + i % 32]);
+          const int low = i % 128 < 64 ? pair % 16 : pair / 16;
+          const int high = four >> (i % 128 / 32 * 2) & 3;
+          visit(b * 256 + i,
+                Weight{d * detail::load<signed char>(block + 192 + i / 16) * (low + 16 * high - 32)});
+        }
+        break;
+      }
     }
   }
 }
@@ -169,6 +184,20 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
         byte(block.q[low] | block.q[low + 32] << 4);
       }
       return;
+    case Format::q6_k: {
+      const auto q = [&](std::size_t i) { return block.q[i] + 32; };
+      for (std::size_t i = 0; i < 128; ++i) {
+        const std::size_t low = i / 64 * 128 + i % 64;
+        byte(q(low) % 16 | q(low + 64) % 16 << 4);
+      }
+      for (std::size_t i = 0; i < 64; ++i) {
+        const std::size_t first = i / 32 * 128 + i % 32;
+        byte(q(first) / 16 | q(first + 32) / 16 << 2 | q(first + 64) / 16 << 4 | q(first + 96) / 16 << 6);
+      }
+      for (const int scale : block.scales) byte(scale);
+      half(block.d);
+      return;
+    }
   }
   throw std::invalid_argument("a format of single elements");
 }

@@ -13,6 +13,8 @@ void gemv_q4_0_word_shared(GemvParams);
 void gemv_q4_0_word(GemvParams);
 void gemv_q4_k_word_shared(GemvParams);
 void gemv_q4_k_word(GemvParams);
+void gemv_q6_k_words_shared(GemvParams);
+void gemv_q6_k_words(GemvParams);
 }
 
 namespace m40llm {
@@ -85,6 +87,16 @@ constexpr Variant<GemvParams> k_q4_k[] = {
      chain<8, 2, 4>,
      x_fits_shared},
     {"word", {"gemv_q4_k_word", gemv_q4_k_word}, warp_a_row, chain<8, 2, 4>},
+};
+
+// Q6_K: four products of a sub-block in a row, one multiply-add a load, two levels to join the four sums.
+constexpr Variant<GemvParams> k_q6_k[] = {
+    {"words_shared",
+     {"gemv_q6_k_words_shared", gemv_q6_k_words_shared},
+     two_rows_a_warp,
+     chain<16, 1, 6>,
+     x_fits_shared},
+    {"words", {"gemv_q6_k_words", gemv_q6_k_words}, warp_a_row, chain<16, 1, 6>},
 };
 
 #define M40LLM_OP(format, ...) {"gemv_" #format, "gemv", k_##format, work},

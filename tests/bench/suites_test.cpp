@@ -234,6 +234,9 @@ TEST_F(Suites, TakeTheirOwnShapes) {
   }
 }
 
+/// Where a block, as the file has it, keeps its half d.
+std::size_t place_of_d(Format format) { return format == Format::q6_k ? 208 : 0; }
+
 TEST(ProductInputs, ExactClassesKeepTheirPromises) {
   for (const FormatTraits& traits : kFormats) {
     const Format format = traits.format;
@@ -270,8 +273,8 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
           }
           // Scales: powers of two, none like the one before.
           for (std::size_t b = 0; block_size > 1 && b < cols / block_size; ++b) {
-            const std::byte* block =
-                made.a.row(row).data() + b * reference::block_bytes(in_reference(format));
+            const std::byte* block = made.a.row(row).data() +
+                                     b * reference::block_bytes(in_reference(format)) + place_of_d(format);
             const double d =
                 std::fabs(reference::half_to_double(reference::detail::load<std::uint16_t>(block)));
             EXPECT_EQ(d, std::exp2(std::round(std::log2(d))));
@@ -287,12 +290,12 @@ TEST(ProductInputs, ExactClassesKeepTheirPromises) {
 }
 
 TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
-  for (const Format format : {Format::q8_0, Format::q4_1, Format::q4_0, Format::q4_k}) {
+  for (const Format format : {Format::q8_0, Format::q4_1, Format::q4_0, Format::q4_k, Format::q6_k}) {
     const bool has_minima = reference::blocks_of(in_reference(format)).has_minima;
     const ProductInputs made = make_product_inputs("R-signs", format, 8, 1024, 1);
     std::set<std::pair<bool, bool>> signs;
     for (std::size_t at = 0; at < made.a.blocks.size(); at += reference::block_bytes(in_reference(format))) {
-      const std::byte* block = made.a.blocks.data() + at;
+      const std::byte* block = made.a.blocks.data() + at + place_of_d(format);
       const auto is_negative = [](const std::byte* half) {
         return (reference::detail::load<std::uint16_t>(half) & 0x8000) != 0;
       };

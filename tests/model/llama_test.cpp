@@ -114,8 +114,8 @@ const NamedShape kShapes[] = {
       .n_ffn = 256,
       .n_heads = 16,
       .tied = false,
-      .types = {gguf::TensorType::q4_k, gguf::TensorType::q8_0, gguf::TensorType::q4_k,
-                gguf::TensorType::q4_k, gguf::TensorType::f16}}},
+      .types = {gguf::TensorType::q4_k, gguf::TensorType::q6_k, gguf::TensorType::q4_k,
+                gguf::TensorType::q8_0, gguf::TensorType::f16}}},
     // As many heads of K and V as of queries, together wider than the model.
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
     {"frequency_factors", {.rope_factors = true}},

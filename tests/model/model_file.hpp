@@ -59,6 +59,10 @@ inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, 
         blocks += half(scale * wobble / (7.5 * 32)) + half(scale * wobble / 32);
         for (int i = 0; i < 12 + 128; ++i) blocks += static_cast<char>(numbers.below(256));
         break;
+      case gguf::TensorType::q6_k:
+        for (int i = 0; i < 128 + 64 + 16; ++i) blocks += static_cast<char>(numbers.below(256));
+        blocks += half(scale * wobble / (32 * 128));
+        break;
       default:
         blocks.append(gguf::block_bytes(type), '\0');  // nothing reads it
     }

@@ -91,6 +91,17 @@ TEST(Pack, Q4_KSplitsScalesAndNibbles) {
   }
 }
 
+TEST(Pack, Q6_KTakesScalesFromBehindTheValues) {
+  const std::vector<std::byte> blocks = counting_bytes(2 * 2 * 210);
+  const PackedMatrix packed = pack(TensorType::q6_k, 2, 512, blocks);
+  ASSERT_EQ(packed.scales.size(), 4U * 9);
+  ASSERT_EQ(packed.values.size(), 4U * 192);
+  for (std::size_t b = 0; b < 4; ++b) {
+    EXPECT_EQ(std::memcmp(packed.values.data() + b * 192, blocks.data() + b * 210, 192), 0);
+    EXPECT_EQ(std::memcmp(packed.scales.data() + b * 9, blocks.data() + b * 210 + 192, 18), 0);
+  }
+}
+
 std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std::size_t bytes) {
   try {
     pack(type, rows, cols, counting_bytes(bytes));
@@ -101,8 +112,9 @@ std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std:
 }
 
 TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
-  EXPECT_EQ(message_of(TensorType::q5_k, 1, 256, 176),
-            "Q5_K matrix of 1 x 256: no kernel reads this type; expected F32, F16, Q8_0, Q4_1, Q4_0 or Q4_K");
+  EXPECT_EQ(
+      message_of(TensorType::q5_k, 1, 256, 176),
+      "Q5_K matrix of 1 x 256: no kernel reads this type; expected F32, F16, Q8_0, Q4_1, Q4_0, Q4_K or Q6_K");
   EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34),
             "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
   EXPECT_EQ(message_of(TensorType::f32, 2, 3, 20), "F32 matrix of 2 x 3: 20 bytes given, 24 expected");
@@ -128,7 +140,7 @@ TEST(DeviceMatrix, OfAFileIsThePackedOne) {
   for (const auto& [type, rows, cols] :
        {std::tuple(TensorType::f32, 1999, 1120), std::tuple(TensorType::f16, 1999, 2230),
         std::tuple(TensorType::q8_0, 1999, 4352), std::tuple(TensorType::q4_1, 1999, 7392),
-        std::tuple(TensorType::f32, 1, 33)}) {
+        std::tuple(TensorType::q6_k, 1999, 5632), std::tuple(TensorType::f32, 1, 33)}) {
     const testing::TempFile temp(
         one_matrix(type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols)).bytes());
     const gguf::File file = gguf::File::open(temp.path);
