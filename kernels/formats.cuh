@@ -237,8 +237,8 @@ struct Q4_0 {
 
 /// A block's scales, 16 bytes: half d and dmin, then 6 bits of scale and of minimum for each of 8 sub-blocks of
 /// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
-/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. Nibbles: a lane takes 4 bytes, and
-/// with them four weights of a sub-block and four of the next. Integers up to 63 times a half are exact.
+/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A lane takes 4 bytes
+/// of values, and with them four weights of a sub-block and four of the next.
 struct Q4_K {
   static constexpr Format kFormat = Format::q4_k;
   using Sum = float4;

@@ -140,7 +140,7 @@ TEST(DeviceMatrix, OfAFileIsThePackedOne) {
   for (const auto& [type, rows, cols] :
        {std::tuple(TensorType::f32, 1999, 1120), std::tuple(TensorType::f16, 1999, 2230),
         std::tuple(TensorType::q8_0, 1999, 4352), std::tuple(TensorType::q4_1, 1999, 7392),
-        std::tuple(TensorType::f32, 1, 33)}) {
+        std::tuple(TensorType::q6_k, 1999, 5632), std::tuple(TensorType::f32, 1, 33)}) {
     const testing::TempFile temp(
         one_matrix(type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols)).bytes());
     const gguf::File file = gguf::File::open(temp.path);
