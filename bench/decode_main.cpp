@@ -5,7 +5,6 @@
 #include <numeric>
 #include <optional>
 #include <system_error>
-#include <utility>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -213,13 +212,10 @@ int run(const std::vector<std::string>& command) {
   if (const auto code = line.parse(command)) return *code;
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   if (plan) {
-    for (const auto& [flag, given] : {std::pair("--json", !options.common.json.empty()),
-                                      {"--logits", !options.logits.empty()},
-                                      {"--oracle", !options.oracle.empty()},
-                                      {"--against", !options.against.empty()},
-                                      {"--find-not-finite", options.decode.find_not_finite},
-                                      {"--prompt", !prompt_flags.read().empty()}}) {
-      if (given)
+    const std::vector<std::string> given = line.given();
+    for (const char* const flag :
+         {"--json", "--logits", "--oracle", "--against", "--find-not-finite", "--prompt", "--prompt-file"}) {
+      if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
     return print_plan(options);

@@ -26,27 +26,28 @@ std::vector<Launch> blocks(const ArgmaxParams& p, int n_sms, std::byte* scratch)
   split.parts = reinterpret_cast<ArgmaxCandidate*>(scratch);
   return {Launch(Kernel<ArgmaxParams>{"argmax_parts", argmax_parts},
                  {{static_cast<unsigned>(p.n_rows * split.n_parts)}, kBlock}, split),
-          Launch(Kernel<ArgmaxParams>{"argmax_join", argmax_join}, {{static_cast<unsigned>(p.n_rows)}, kWarpSize},
-                 split)};
+          Launch(Kernel<ArgmaxParams>{"argmax_join", argmax_join},
+                 {{static_cast<unsigned>(p.n_rows)}, kWarpSize}, split)};
 }
 std::size_t blocks_scratch(const ArgmaxParams& p, int n_sms) {
   return static_cast<std::size_t>(p.n_rows) * static_cast<std::size_t>(n_parts(p, n_sms)) *
          sizeof(ArgmaxCandidate);
 }
 
-constexpr Variant<ArgmaxParams> kVariants[] = {{.name = "block",
-                                                .kernel = {"argmax_block", argmax_block},
-                                                .config =
-                                                    [](const ArgmaxParams& p) {
-                                                      return LaunchConfig{{static_cast<unsigned>(p.n_rows)}, kBlock};
-                                                    },
-                                                .chain = exact},
-                                               {.name = "blocks",
-                                                .kernel = {"argmax_parts", argmax_parts},
-                                                .config = nullptr,
-                                                .chain = exact,
-                                                .all = blocks,
-                                                .scratch = blocks_scratch}};
+constexpr Variant<ArgmaxParams> kVariants[] = {
+    {.name = "block",
+     .kernel = {"argmax_block", argmax_block},
+     .config =
+         [](const ArgmaxParams& p) {
+           return LaunchConfig{{static_cast<unsigned>(p.n_rows)}, kBlock};
+         },
+     .chain = exact},
+    {.name = "blocks",
+     .kernel = {"argmax_parts", argmax_parts},
+     .config = nullptr,
+     .chain = exact,
+     .all = blocks,
+     .scratch = blocks_scratch}};
 }  // namespace
 
 const Op<ArgmaxParams> kArgmax{"argmax", "argmax", kVariants, [](const ArgmaxParams& p) {

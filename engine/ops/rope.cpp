@@ -9,7 +9,9 @@ void rope_neox(RopeParams);
 namespace m40llm {
 namespace {
 
-LaunchConfig thread_a_pair(const RopeParams& p) { return {{udiv_up(p.n_rows * p.n_heads * (p.n_rotated / 2), 128)}, 128}; }
+LaunchConfig thread_a_pair(const RopeParams& p) {
+  return {{udiv_up(p.n_rows * p.n_heads * (p.n_rotated / 2), 128)}, 128};
+}
 int chain(const RopeParams&, int) { return 2; }
 Work work(const RopeParams& p) {
   const double rotated = static_cast<double>(p.n_rows) * p.n_heads * p.n_rotated;
