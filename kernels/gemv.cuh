@@ -54,11 +54,14 @@ __device__ __forceinline__ void run(const Group<32>& warp, const Matrix& a, int 
 #pragma unroll
     for (int r = 0; r < kRows; ++r) F::multiply_add(sums[r], F::template load<kReadonly>(rows[r], i), x, i);
   }
+  float totals[kRows];
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) totals[r] = formats::join(sums[r]);
+  warp_sums(totals);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    const float total = warp_sum(formats::join(sums[r]));
     const int row = kRows * unit + r;
-    if (lane == 0 && row < a.rows) y[row] = total;
+    if (lane == 0 && row < a.rows) y[row] = totals[r];
   }
 }
 

@@ -71,6 +71,12 @@ __device__ __forceinline__ float warp_sum(float v) {
   for (unsigned offset = 16; offset != 0; offset /= 2) v += shuffle_xor(0xffffffffu, v, offset);
   return v;
 }
+/// Of several values: what warp_sum gives for each.
+template <int kSums>
+__device__ __forceinline__ void warp_sums(float (&v)[kSums]) {
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) v[i] = warp_sum(v[i]);
+}
 __device__ __forceinline__ float warp_max(float v) {
 #pragma unroll
   for (unsigned offset = 16; offset != 0; offset /= 2) {

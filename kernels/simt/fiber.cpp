@@ -18,6 +18,49 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+// The System V ABI for x86-64: what a function must keep is rbx, rbp and r12 to r15. A new stack begins in
+// m40llm_new_stack with what to call in r12 and its argument in r13. By a jump and not by ret, which would be
+// predicted to go back to where the caller of this very switch came from.
+asm(R"(
+.text
+.p2align 4
+.globl m40llm_switch_stack
+.type m40llm_switch_stack, @function
+m40llm_switch_stack:
+  .cfi_startproc
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  popq %rdx
+  jmp *%rdx
+  .cfi_endproc
+.size m40llm_switch_stack, . - m40llm_switch_stack
+
+.p2align 4
+.type m40llm_new_stack, @function
+m40llm_new_stack:
+  .cfi_startproc
+  .cfi_undefined rip
+  movq %r13, %rdi
+  call *%r12
+  ud2
+  .cfi_endproc
+.size m40llm_new_stack, . - m40llm_new_stack
+.globl m40llm_new_stack
+)");
+extern "C" void m40llm_new_stack();
+
 namespace simt {
 namespace {
 #if defined(__SANITIZE_ADDRESS__)
@@ -53,9 +96,6 @@ std::atomic<long> n_fibers = 0;
 #endif
 }  // namespace
 
-using boost::context::detail::make_fcontext;
-using boost::context::detail::transfer_t;
-
 Fiber::Fiber() {
 #if defined(__SANITIZE_THREAD__)
   sanitizer_fiber_ = __tsan_get_current_fiber();
@@ -74,10 +114,7 @@ Fiber::Fiber() {
 }
 
 Fiber::Fiber(std::byte* stack, std::size_t stack_bytes, void (*entry)())
-    : stack_(stack),
-      stack_bytes_(stack_bytes),
-      entry_(entry),
-      context_(make_fcontext(stack + stack_bytes, stack_bytes, Fiber::arrived)) {
+    : stack_(stack), stack_bytes_(stack_bytes), entry_(entry), top_(new_stack()) {
 #if defined(__SANITIZE_THREAD__)
   sanitizer_fiber_ = __tsan_create_fiber(0);
 #endif
@@ -94,7 +131,18 @@ void Fiber::abandon() {
   __asan_unpoison_memory_region(stack_, stack_bytes_);
   fake_stack_ = nullptr;
 #endif
-  context_ = make_fcontext(stack_ + stack_bytes_, stack_bytes_, Fiber::arrived);
+  top_ = new_stack();
+}
+
+void* Fiber::new_stack() {
+  // What m40llm_switch_stack pops: r15, r14, r13, r12, rbx, rbp, and where to go. Above them 16 bytes, so that the
+  // stack is aligned to 16 before m40llm_new_stack calls.
+  void** const top = reinterpret_cast<void**>(stack_ + stack_bytes_) - 9;
+  std::memset(top, 0, 9 * sizeof(void*));
+  top[2] = this;
+  top[3] = reinterpret_cast<void*>(&Fiber::arrived);
+  top[6] = reinterpret_cast<void*>(&m40llm_new_stack);
+  return top;
 }
 
 void Fiber::leave([[maybe_unused]] Fiber& to) {
@@ -112,13 +160,11 @@ void Fiber::returned() {
 #endif
 }
 
-void Fiber::arrived(transfer_t transfer) {
-  Fiber* const from = static_cast<Fiber*>(transfer.data);
-  from->context_ = transfer.fctx;
+void Fiber::arrived(Fiber* fiber) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
-  from->target_->entry_();
+  fiber->entry_();
 }
 
 FiberPool::~FiberPool() {

@@ -109,9 +109,14 @@ __forceinline__ int shuffle_xor(unsigned mask, int v, unsigned lanes) {
 __forceinline__ unsigned ballot(unsigned mask, bool vote) {
   return static_cast<unsigned>(simt::collective(simt::CollectiveKind::ballot, mask, vote, 0));
 }
+template <int kSums>
+__forceinline__ void warp_sums(float (&v)[kSums]) {
+  simt::collective(simt::CollectiveKind::sums, simt::kFullMask, reinterpret_cast<std::uintptr_t>(v), kSums);
+}
 __forceinline__ float warp_sum(float v) {
-  return bits_to_float(static_cast<unsigned>(
-      simt::collective(simt::CollectiveKind::sum, simt::kFullMask, float_to_bits(v), 0)));
+  float sum[1] = {v};
+  warp_sums(sum);
+  return sum[0];
 }
 __forceinline__ float warp_max(float v) {
   return bits_to_float(static_cast<unsigned>(

@@ -54,16 +54,17 @@ void complete(Warp& warp, const Collective& c, const void* site) {
     case CollectiveKind::sync:
       if constexpr (kChecked) checker::warp_synchronized(warp, c.mask);
       break;
-    case CollectiveKind::sum: {
-      // Pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits.
-      std::array<float, kWarpSize> t;
-      for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);
-      for (unsigned offset = 16; offset != 0; offset /= 2) {
-        for (unsigned i = 0; i < offset; ++i) t[i] = t[i] + t[i + offset];
+    case CollectiveKind::sums:  // each lane brings where its values stand
+      for (std::uint32_t n = 0; n < warp.argument[0]; ++n) {
+        // Pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits.
+        std::array<float, kWarpSize> t;
+        for (unsigned i = 0; i < kWarpSize; ++i) t[i] = reinterpret_cast<const float*>(warp.in[i])[n];
+        for (unsigned offset = 16; offset != 0; offset /= 2) {
+          for (unsigned i = 0; i < offset; ++i) t[i] = t[i] + t[i + offset];
+        }
+        for (unsigned i = 0; i < kWarpSize; ++i) reinterpret_cast<float*>(warp.in[i])[n] = t[0];
       }
-      warp.out.fill(as_bits(t[0]));
       break;
-    }
     case CollectiveKind::max: {
       std::array<float, kWarpSize> t, u;
       for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);

@@ -63,7 +63,7 @@ struct Lane {
   std::uint32_t bit() const { return 1u << index(); }
 };
 
-enum class CollectiveKind : std::uint8_t { sync, sum, max, shuffle, ballot };
+enum class CollectiveKind : std::uint8_t { sync, sums, max, shuffle, ballot };
 
 /// A warp's collective that some of its lanes have come to.
 struct Collective {
@@ -81,7 +81,7 @@ struct Warp {
   unsigned index = 0;  // in the block
   std::array<Collective, 8> collectives;
   std::array<std::uint64_t, kWarpSize> in;        // what each lane brings to a collective,
-  std::array<std::uint32_t, kWarpSize> argument;  // with its source lane,
+  std::array<std::uint32_t, kWarpSize> argument;  // with its source lane or its number of sums,
   std::array<std::uint64_t, kWarpSize> out;       // and what it gets
 };
 
