@@ -107,9 +107,14 @@ class Keeping(Refresh):
                       "  new: nothing is kept of this device and image; 5 output hashes\n"
                       "  beside the other files: 5 equal, 0 changed (0 stale, 0 different), 0 new\n", out)
 
+    def test_one_arm_has_no_other_file_beside_it(self):
+        del self.arms["auto"]
+        self.assertIn("  beside the other files: 0 equal, 0 changed (0 stale, 0 different), 5 new\n", self.keep())
+
     def test_the_same_again(self):
         self.keep()
-        self.assertIn("h200-sm_90.jsonl: NVIDIA H200, driver 13.0 (580.159.04): 1 bench, 1 decode, 2 parity\n  instead of commit 0123456789\n"
+        self.assertIn("h200-sm_90.jsonl: NVIDIA H200, driver 13.0 (580.159.04): 1 bench, 1 decode, 2 parity\n"
+                      "  instead of commit 0123456789\n"
                       "  output hashes: 5 equal, 0 changed (0 stale, 0 different), 0 new, 0 gone\n", self.keep())
         self.assertEqual(self.refresh("--accept", "why")[2], "refresh-records: note: nothing had to be accepted\n")
 
@@ -141,7 +146,8 @@ class Keeping(Refresh):
                              ("NVIDIA H100 PCIe", "h100-pcie"), ("NVIDIA A100-SXM4-80GB", "a100-sxm4"), ("NVIDIA H200 NVL", "h200-nvl"),
                              ("NVIDIA GeForce RTX 4090", "geforce-rtx-4090"), ("../../a b", "a-b"), ("NVIDIA H100 80GB HBM3e", "h100")):
             self.assertEqual(refresh_records.file_name({"name": device, "image": "sm_52"}), f"{name}-sm_52.jsonl")
-        for device, image in (("NVIDIA", "sm_52"), ("é", "sm_52"), ("", "sm_52"), ("Tesla M40", "../x"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
+        for device, image in (("NVIDIA", "sm_52"), ("é", "sm_52"), ("", "sm_52"),
+                              ("Tesla M40", "../x"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
             with self.subTest((device, image)):
                 self.runs[0][0]["device"].update(name=device, image=image)
                 self.assert_refused("gives no file name")
@@ -222,22 +228,22 @@ class Doubting(Refresh):
     def test_different_bits(self):
         for run in self.runs:
             run[PARITY]["output_hash"] = "3" * 16
-        self.assert_doubted("h200-sm_90.jsonl: output hashes that are different, with no excuse: 1\n", self.runs[0][PARITY]["line"])
+        self.assert_doubted("h200-sm_90.jsonl: output hashes different from those kept, with no excuse: 1\n", self.runs[0][PARITY]["line"])
 
     def test_different_logits(self):
         for run in self.runs:
             run[DECODE]["logits_hash"][1] = "3" * 16
-        self.assert_doubted("different, with no excuse: 1\n", "logits of model b8951aa641e75aa1, step 1, tokens ")
+        self.assert_doubted("different from those kept, with no excuse: 1\n", "logits of model b8951aa641e75aa1, step 1, tokens ")
 
     def test_bits_that_differ_from_another_file(self):
         self.runs[1][PARITY]["output_hash"] = "3" * 16
         self.results.joinpath("h200-sm_90.jsonl").unlink()  # and so they are new
-        self.assert_doubted("h200-sm_90.jsonl: output hashes that differ, with no excuse, among the records that would be kept: 1\n")
+        self.assert_doubted("h200-sm_90.jsonl: output hashes different from the other files' or among themselves, with no excuse: 1\n")
 
     def test_bits_that_differ_within_a_run(self):
-        self.runs[1].insert(SECOND, dict(self.runs[1][PARITY], output_hash="3" * 16))
-        self.runs[1][-1]["records"] += 1
-        self.assert_doubted("h200-sm_90.jsonl: output hashes that are different, with no excuse: 1\n")
+        self.runs[1][SECOND:SECOND] = [dict(self.runs[1][PARITY], line="a new case", output_hash=digit * 16) for digit in "34"]
+        self.runs[1][-1]["records"] += 2
+        self.assert_doubted("h200-sm_90.jsonl: output hashes different from those kept, with no excuse: 1\n    a new case")
 
     def test_cases_that_would_be_gone(self):
         for place, text in ((SECOND, "parity cases that would be gone: 1\n    embedding_f32/element n_vocab=9"),
@@ -247,6 +253,7 @@ class Doubting(Refresh):
                 good = copy.deepcopy(self.runs[1])
                 self.runs[1].pop(place)
                 self.runs[1][-1]["records"] -= 1
+                self.assertNotIn("cases that stay", self.refresh()[2])
                 self.assert_doubted(f"h200-sm_90.jsonl: kept {text}")
                 self.runs[1][:] = good
                 self.keep()
@@ -254,6 +261,11 @@ class Doubting(Refresh):
     def test_a_hash_that_would_be_gone_of_a_case_that_stays(self):
         self.runs[1][PARITY]["bit_exact"] = False
         self.assert_doubted("kept output hashes that would be gone, of cases that stay: 1\n    embedding_f32/element n_vocab=3")
+
+    def test_logits_of_other_tokens_are_not_compared(self):
+        for run in self.runs:
+            run[DECODE]["prompt_tokens"][1] = 9
+        self.assert_doubted("kept output hashes that would be gone, of cases that stay: 2\n    logits of model b8951aa641e75aa1, step 1")
 
     def test_a_run_that_failed(self):
         for end in ({"exit_code": 1}, {"failed": 2, "exit_code": 0}):
@@ -305,8 +317,8 @@ class Writing(Refresh):
         command = [SCRIPT, self.out, "--results", self.results]
         with open("/dev/full", "w") as full:
             result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-        self.assertEqual([result.returncode, result.stderr], [1, "refresh-records: error: cannot write to stdout: No space left on device\n"])
-        self.assertEqual(self.kept(), {})
+        self.assertEqual([result.returncode, self.kept()], [1, {}])
+        self.assertEqual(result.stderr, "refresh-records: error: cannot write to stdout: No space left on device\n")
         result = subprocess.run(command, capture_output=True, text=True, timeout=60)
         self.assertEqual([result.returncode, result.stderr, len(self.kept())], [0, "", 2])
         self.assertIn("--accept", subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout)
