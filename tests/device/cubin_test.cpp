@@ -103,7 +103,13 @@ TEST(CubinReader, RefusesASectionThatReachesPastTheEnd) {
     // More than there is, of a size that every table of fixed entries would take.
     const std::uint64_t size = (cubin.size() - word(header + 24, std::uint64_t{})) / 24 * 24 + 24;
     std::memcpy(changed.data() + header + 32, &size, sizeof size);
-    EXPECT_THROW(read_cubin(changed), std::runtime_error) << "section " << i;
+    try {
+      read_cubin(changed);
+      ADD_FAILURE() << "section " << i << " was read";
+    } catch (const std::runtime_error& error) {
+      EXPECT_NE(std::string(error.what()).find("section " + std::to_string(i)), std::string::npos)
+          << error.what();
+    }
     ++changed_sections;
   }
   EXPECT_GT(changed_sections, 5);
