@@ -88,19 +88,15 @@ std::string depfile(const std::filesystem::path& target, const std::set<std::fil
   return rule + "\n";
 }
 
-void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+void write_if_changed(const std::filesystem::path& path, std::string_view bytes) {
   {
     std::ifstream old(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(old), {}};
-    if (old && text.size() == bytes.size() &&
-        std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(bytes.data()))) {
-      return;
-    }
+    if (old && std::string(std::istreambuf_iterator<char>(old), {}) == bytes) return;
   }
   std::filesystem::path part = path;
   part += ".part" + std::to_string(getpid());
   std::ofstream file(part, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file << bytes;
   file.close();
   std::error_code failure;
   if (file) std::filesystem::rename(part, path, failure);

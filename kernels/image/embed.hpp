@@ -1,10 +1,9 @@
 #pragma once
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/image/compile.hpp"
@@ -23,7 +22,7 @@ struct KernelRow {
 struct ImageFile {
   std::string arch;
   bool ptx = false;
-  std::span<const std::byte> code;
+  std::string_view code;
   std::filesystem::path path;
   std::vector<KernelRow> kernels;
 };
@@ -37,6 +36,6 @@ std::string depfile(const std::filesystem::path& target, const std::set<std::fil
 
 /// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that
 /// holds the same alone, so that nothing that depends on it is rebuilt. Throws std::runtime_error when it cannot.
-void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_if_changed(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace m40llm::image
