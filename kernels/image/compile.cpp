@@ -3,14 +3,14 @@
 #include <nvrtc.h>
 
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
 #include <vector>
+
+#include "kernels/image/file.hpp"
 
 namespace m40llm::image {
 namespace {
@@ -62,12 +62,6 @@ std::optional<std::string> missing_header(const std::string& log) {
   const std::size_t at = log.find(kMessage);
   if (at == log.npos) return std::nullopt;
   return between(std::string_view(log).substr(at), '"');
-}
-
-std::optional<std::string> read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 /// Takes the log apart: reports of ptxas -v into spills, the line on old archs and the NULs NVRTC leaves
@@ -129,7 +123,7 @@ Compiled compile(const Source& source, const std::string& arch, Headers headers)
     }
     const std::optional<std::string> missing = missing_header(log);
     std::optional<std::string> text =
-        missing && !headers.contains(*missing) ? read_text(source.root / *missing) : std::nullopt;
+        missing && !headers.contains(*missing) ? read_file(source.root / *missing) : std::nullopt;
     if (!text) {
       read_log(log, compiled);
       if (compiled.diagnostics.empty())

@@ -6,17 +6,17 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <iostream>
-#include <iterator>
 #include <map>
+#include <optional>
 #include <stdexcept>
 
 #include "kernels/chip.hpp"
 #include "kernels/image/compile.hpp"
 #include "kernels/image/cubin.hpp"
 #include "kernels/image/embed.hpp"
+#include "kernels/image/file.hpp"
 #include "kernels/image/ptx.hpp"
 
 namespace m40llm::image {
@@ -51,13 +51,11 @@ void declare(CLI::App& app, Options& options) {
 }
 
 Source read_source(const Options& options) {
-  std::ifstream file(options.source, std::ios::binary);
-  if (!file || std::filesystem::is_directory(options.source))
-    throw std::runtime_error("cannot read " + options.source.string());
+  const std::optional<std::string> text = read_file(options.source);
+  if (!text) throw std::runtime_error("cannot read " + options.source.string());
   const std::filesystem::path name = std::filesystem::relative(options.source, options.root);
   const bool outside = name.empty() || *name.begin() == "..";
-  return {outside ? options.source.filename().string() : name.string(),
-          std::string(std::istreambuf_iterator<char>(file), {}), options.root};
+  return {outside ? options.source.filename().string() : name.string(), *text, options.root};
 }
 
 /// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared
@@ -110,14 +108,6 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
       text += who + "keeps " + std::to_string(kernel.frame_bytes) +
               " bytes a thread in local memory: an array with an index that is not known when compiling, or "
               "a call\n";
-    }
-    if (kernel.static_shared_bytes > kGm200.shared_bytes_per_block) {
-      text += who + "has " + std::to_string(kernel.static_shared_bytes) +
-              " bytes of shared memory, at most " + std::to_string(kGm200.shared_bytes_per_block) + " fit\n";
-    }
-    if (kernel.registers > kGm200.registers_per_thread) {
-      text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " +
-              std::to_string(kGm200.registers_per_thread) + " fit\n";
     }
   }
   return text;
