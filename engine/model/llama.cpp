@@ -39,13 +39,13 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 
 }  // namespace
 
-Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
+Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions, StepOps ops)
     : hparams_(fitting_hparams(device, file, n_positions)),
       weights_(device, stream, file, hparams_),
       rope_table_(rope_rows(device, stream, file, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
       workspace_(device, stream, hparams_, n_positions),
-      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data())) {
+      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), ops)) {
   stream.synchronize();
 }
 
@@ -97,7 +97,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
         stream.copy_to_host(hidden.data() + kept / 2 * width, state.data(), width * sizeof(float));
       ++kept;
     }
-    if (on_output) on_output({op.layer, op.label, op.values});
+    if (on_output) on_output({op.layer, op.label.c_str(), op.values});
   });
   ++position_;
 }

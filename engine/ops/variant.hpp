@@ -54,10 +54,15 @@ struct Op {
   std::span<const Variant<Params>> variants;
   Work (*work)(const Params& params);
 
-  const Variant<Params>& default_variant(const Params& params) const {
+  /// Null if none applies.
+  const Variant<Params>* find_default_variant(const Params& params) const {
     for (const Variant<Params>& variant : variants) {
-      if (variant.applies == nullptr || variant.applies(params)) return variant;
+      if (variant.applies == nullptr || variant.applies(params)) return &variant;
     }
+    return nullptr;
+  }
+  const Variant<Params>& default_variant(const Params& params) const {
+    if (const Variant<Params>* const variant = find_default_variant(params)) return *variant;
     throw Error(std::string("op '") + name + "': no variant applies to this shape");
   }
 
