@@ -39,13 +39,15 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 
 }  // namespace
 
-Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions, StepOps ops)
+Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
     : hparams_(fitting_hparams(device, file, n_positions)),
       weights_(device, stream, file, hparams_),
       rope_table_(rope_rows(device, stream, file, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
       workspace_(device, stream, hparams_, n_positions),
-      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), ops)) {
+      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), StepOps::fused)),
+      separate_plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(),
+                               StepOps::separate)) {
   stream.synchronize();
 }
 
@@ -89,7 +91,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
   const auto width = static_cast<std::size_t>(hparams_.width);
   const Buffer<float>& state = workspace_[Activation::hidden];
   std::size_t kept = 0;
-  run(stream, plan_, [&](const PlannedOp& op) {
+  run(stream, separate_plan_, [&](const PlannedOp& op) {
     if (op.writes == Writes::sequence) return;
     // The hidden state is written by the embedding, and twice a layer: behind attention, and at its end.
     if (op.values.data() == state.data() && !hidden.empty()) {

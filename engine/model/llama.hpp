@@ -28,13 +28,12 @@ class Llama {
   /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may
   /// reach, at most the model's context. Throws Error on a file that does not fit or a device that is too
   /// small.
-  Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions,
-        StepOps ops = StepOps::fused);
+  Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions);
 
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
-  const StepPlan& plan() const { return plan_; }
+  const StepPlan& plan() const { return plan_; }  ///< of a step
 
   /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
   /// step before chose. Throws Error on an empty prompt, on one without room, and on a token out of range.
@@ -43,7 +42,7 @@ class Llama {
   /// when the sequence has no room.
   void step(Stream& stream);
 
-  /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and
+  /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into the cache at `position`, logits() and
   /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
   /// `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's input,
   /// the last the input of the final norm; synchronize before reading it. `on_output`, unless empty, is told
@@ -65,8 +64,9 @@ class Llama {
   Buffer<float2> rope_table_;  // (n_positions, n_rotated / 2)
   KvCache kv_cache_;
   Workspace workspace_;
-  StepPlan plan_;
-  int position_ = 0;  // of the next step, as the device has it
+  StepPlan plan_;           // of a step
+  StepPlan separate_plan_;  // of a forward pass: every value can be looked at
+  int position_ = 0;        // of the next step, as the device has it
 };
 
 }  // namespace m40llm

@@ -294,6 +294,33 @@ TEST(Llama, StartsASecondSequenceAtPositionZero) {
   EXPECT_FALSE(same_bits(used.run(some_tokens(5, 9)), fresh.run(tokens)));
 }
 
+/// A step is fused ops, forward() separate ones.
+TEST(Llama, AStepHasTheBitsOfAForwardPass) {
+  for (const NamedShape& named : kShapes) {
+    const OpenModelFile model{ModelFile(named.shape)};
+    const std::vector<int> tokens = some_tokens(6, 12);
+    Loaded separate(model.file);
+    const DeviceRun expected = separate.run(tokens);
+    Loaded fused(model.file);
+    fused.model.start(*fused.stream, tokens);
+    for (std::size_t position = 0; position < tokens.size(); ++position) {
+      fused.model.step(*fused.stream);
+      EXPECT_EQ(fused.model.logits().download(*fused.stream), expected.logits[position])
+          << named.name << " at " << position;
+    }
+  }
+}
+
+TEST(Llama, AStepLaunchesFiveKernelsALayer) {
+  for (const char* const architecture : {"llama", "qwen2"}) {
+    const OpenModelFile model{ModelFile({.architecture = architecture, .types = {gguf::TensorType::q8_0}})};
+    const Loaded loaded(model.file);
+    std::size_t n = 0;
+    for (const PlannedOp& op : loaded.model.plan()) n += op.layer >= 0 ? op.launches.size() : 0;
+    EXPECT_EQ(n, 2 * 5U) << architecture;
+  }
+}
+
 TEST(Llama, DoesNotNeedTheHiddenStatesToBeAskedFor) {
   const OpenModelFile model{ModelFile()};
   const std::vector<int> tokens = some_tokens(6, 5);
