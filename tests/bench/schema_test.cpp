@@ -37,6 +37,7 @@ class FakeDevice : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override { return nullptr; }
   std::unique_ptr<Event> create_event() override { return nullptr; }
+  std::unique_ptr<Graph> create_graph(std::span<const Launch>) override { return nullptr; }
   void* allocate_pinned(std::size_t) override { return nullptr; }
   void release_pinned(void*) noexcept override {}
 
