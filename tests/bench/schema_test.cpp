@@ -85,6 +85,12 @@ Json with(Json record, const char* pointer, const Json& value) {
   return record;
 }
 
+TEST(Schema, OlderRunsDoNotSayHowManyKernelsAToken) {
+  EXPECT_FALSE(decode()["per_token"].contains("kernels"));
+  EXPECT_EQ(fault_of(with(decode(), "/per_token/kernels", 485.0)), "");
+  EXPECT_NE(fault_of(with(decode(), "/per_token/kernels", "485")), "");
+}
+
 TEST(Schema, WhatIsWrongIsRefused) {
   EXPECT_NE(fault_of(with(parity(), "/kind", "parities")), "");
   EXPECT_NE(fault_of(with(parity(), "/extra", 1)), "");
