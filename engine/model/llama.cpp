@@ -40,7 +40,8 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 }  // namespace
 
 Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
-    : hparams_(fitting_hparams(device, file, n_positions)),
+    : device_(device),
+      hparams_(fitting_hparams(device, file, n_positions)),
       weights_(device, stream, file, hparams_),
       rope_table_(rope_rows(device, stream, file, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
@@ -65,20 +66,29 @@ void Llama::check_position(int position) const {
   }
 }
 
-void Llama::start(Stream& stream, std::span<const int> prompt) {
+void Llama::start(Stream& stream, std::span<const int> prompt, Way way) {
   if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
   if (prompt.size() > static_cast<std::size_t>(n_positions())) {
     throw Error("a prompt of " + std::to_string(prompt.size()) + " tokens; the sequence has room for " +
                 std::to_string(n_positions()));
   }
   for (const int token : prompt) check_token(token);
+  if (way == Way::graph && graph_ == nullptr) graph_ = device_.create_graph(launches(plan_));
+  way_ = way;
   workspace_.feed(stream, prompt);
   position_ = 0;
 }
 
 void Llama::step(Stream& stream) {
   check_position(position_);
-  run(stream, plan_);
+  switch (way_) {
+    case Way::launches:
+      run(stream, plan_);
+      break;
+    case Way::graph:
+      stream.launch(*graph_);
+      break;
+  }
   ++position_;
 }
 

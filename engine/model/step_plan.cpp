@@ -274,6 +274,12 @@ StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weight
   return Planner(device, h, weights, cache, workspace, rope_table, ops).plan();
 }
 
+std::vector<Launch> launches(const StepPlan& plan) {
+  std::vector<Launch> all;
+  for (const PlannedOp& op : plan) all.insert(all.end(), op.launches.begin(), op.launches.end());
+  return all;
+}
+
 void run(Stream& stream, const StepPlan& plan, const std::function<void(const PlannedOp&)>& queued) {
   for (const PlannedOp& op : plan) {
     for (const Launch& launch : op.launches) stream.launch(launch);

@@ -60,6 +60,9 @@ using StepPlan = std::vector<PlannedOp>;
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
                    const Workspace& workspace, const float2* rope_table, StepOps ops);
 
+/// All launches of a step, in order.
+std::vector<Launch> launches(const StepPlan& plan);
+
 /// Queues a step, op by op, and tells of each op, unless `queued` is empty, once it is queued.
 void run(Stream& stream, const StepPlan& plan, const std::function<void(const PlannedOp&)>& queued = {});
 

@@ -386,6 +386,9 @@ TEST_F(Suites, WhatADeviceCannotHoldIsUnavailable) {
     const DeviceInfo& info() const override { return device_.info(); }
     std::unique_ptr<Stream> create_stream() override { return device_.create_stream(); }
     std::unique_ptr<Event> create_event() override { return device_.create_event(); }
+    std::unique_ptr<Graph> create_graph(std::span<const Launch> launches) override {
+      return device_.create_graph(launches);
+    }
     void* allocate_pinned(std::size_t) override { return nullptr; }
     void release_pinned(void*) noexcept override {}
 
