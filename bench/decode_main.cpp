@@ -166,9 +166,9 @@ struct Job {
 };
 
 void print(const Decoded& result, const Json& entry) {
-  std::printf("\n[by %s: prompt %zu tokens, %.1f tokens/s; decoded %zu (%s)", std::string(name_of(result.way)).c_str(),
-              result.prompt.size(), per_second(result.prompt_us), result.tokens.size(),
-              result.stopped.c_str());
+  std::printf("\n[by %s: prompt %zu tokens, %.1f tokens/s; decoded %zu (%s)",
+              std::string(name_of(result.way)).c_str(), result.prompt.size(), per_second(result.prompt_us),
+              result.tokens.size(), result.stopped.c_str());
   if (!result.decode_us.empty()) {  // the first token is the prompt's last step's
     const Spread times = spread(result.decode_us);
     const Json& per_token = entry["per_token"];
@@ -212,8 +212,7 @@ int run(const std::vector<std::string>& command) {
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
       "how a step is put on the device: launches, kernel by kernel, or graph, all at once; launches,graph "
-      "decodes "
-      "each prompt by both, which must give the same bits",
+      "decodes each prompt by both, which must give the same bits",
       "WAY[,WAY]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
