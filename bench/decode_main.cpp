@@ -211,9 +211,10 @@ int run(const std::vector<std::string>& command) {
       "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")");
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
-      "how a step is put on the device: launches, kernel by kernel, or graph, all at once; launches,graph "
-      "decodes each prompt by both, which must give the same bits",
-      "WAY[,WAY]", std::string(name_of(options.ways.front())));
+      "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops) or "
+      "graph "
+      "(those by one call); of several each prompt is decoded by each, and they must give the same bits",
+      "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
   line.texts(

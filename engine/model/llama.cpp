@@ -82,6 +82,9 @@ void Llama::start(Stream& stream, std::span<const int> prompt, Way way) {
 void Llama::step(Stream& stream) {
   check_position(position_);
   switch (way_) {
+    case Way::separate:
+      run(stream, separate_plan_);
+      break;
     case Way::launches:
       run(stream, plan_);
       break;

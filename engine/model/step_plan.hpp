@@ -1,5 +1,4 @@
 #pragma once
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -20,9 +19,6 @@ enum class StepOps : std::uint8_t {
   fused,  ///< five or six a layer: what stands around a product is done by its kernel
   separate,  ///< each by a kernel of its own: what the fused ones are held against, and every value can be looked at
 };
-inline constexpr std::array kStepOps = {StepOps::fused, StepOps::separate};
-/// As flags and records have it.
-constexpr std::string_view name_of(StepOps ops) { return ops == StepOps::fused ? "fused" : "separate"; }
 
 /// What an op of a step writes.
 enum class Writes : std::uint8_t {
