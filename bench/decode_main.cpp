@@ -66,9 +66,6 @@ Json all_images_json(const Device& device) {
   return {{"arch", device.info().image}, {"hash", hex(hash_of(std::as_bytes(std::span(hashes))))}};
 }
 
-/// Of all kernels that a step launches.
-std::uint64_t step_hash(const StepPlan& plan) { return source_hash(launches(plan)); }
-
 double per_second(const std::vector<double>& times_us) {
   const double sum = std::accumulate(times_us.begin(), times_us.end(), 0.0);
   return sum > 0 ? 1e6 * static_cast<double>(times_us.size()) / sum : 0;
@@ -211,9 +208,10 @@ int run(const std::vector<std::string>& command) {
       "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")");
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
-      "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops) or "
+      "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops), "
       "graph "
-      "(those by one call); of several each prompt is decoded by each, and they must give the same bits",
+      "(those by one call) or persistent (those by one kernel); of several each prompt is decoded by each, "
+      "and they must give the same bits",
       "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
@@ -289,7 +287,7 @@ int run(const std::vector<std::string>& command) {
   OracleComparison all;
   const auto finish = [&](const Job& job, Decoded& result) {
     const auto entry_of_it = [&] {
-      return record(*device, model, step_hash(decoder.model().plan()), job.prompt.text,
+      return record(*device, model, source_hash(decoder.model().step_launches()), job.prompt.text,
                     decoder.text(result.tokens), result);
     };
     Json entry = entry_of_it();

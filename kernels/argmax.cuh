@@ -7,7 +7,7 @@
 
 namespace ops::argmax {
 
-constexpr int kBlock = 1024;
+constexpr int kBlock = 1024;  // of its kernels; the choice is the same by any number of threads
 
 using Candidate = ArgmaxCandidate;
 
@@ -38,13 +38,18 @@ struct Shared {
 
 /// The best of the group's candidates, one a thread, in the threads of its first warp. The group's sync() must stand
 /// between two uses of `shared`.
-__device__ __forceinline__ Candidate best_of_group(const Group<kBlock>& group, Candidate best,
+template <int kThreads>
+__device__ __forceinline__ Candidate best_of_group(const Group<kThreads>& group, Candidate best,
                                                    Shared& shared) {
   const int lane = group.thread % 32;
   best = best_of_warp(best);
   if (lane == 0) shared.warps[group.thread / 32] = best;
   group.sync();
-  if (group.thread < 32) best = best_of_warp(shared.warps[lane]);
+  if (group.thread < 32) {
+    best = {0.f, -1};
+    if (lane < kThreads / 32) best = shared.warps[lane];
+    best = best_of_warp(best);
+  }
   return best;
 }
 
@@ -62,13 +67,14 @@ __device__ __forceinline__ void row(const Group<kBlock>& group, const ArgmaxPara
   if (group.thread == 0) p.index[row] = index_of(best);
 }
 
-/// Part `part` of p.n_parts of one row: every n_parts-th piece of kBlock values.
-__device__ __forceinline__ void part(const Group<kBlock>& group, const ArgmaxParams& p, int row, int part,
+/// Part `part` of p.n_parts of one row: every n_parts-th piece of a value a thread.
+template <int kThreads>
+__device__ __forceinline__ void part(const Group<kThreads>& group, const ArgmaxParams& p, int row, int part,
                                      Shared& shared) {
   const float* const __restrict__ x = p.x + static_cast<long long>(row) * p.n;
   Candidate best = {0.f, -1};
-  for (long long i = static_cast<long long>(part) * kBlock + group.thread; i < p.n;
-       i += static_cast<long long>(p.n_parts) * kBlock) {
+  for (long long i = static_cast<long long>(part) * kThreads + group.thread; i < p.n;
+       i += static_cast<long long>(p.n_parts) * kThreads) {
     best = better(best, {x[i], static_cast<int>(i)});
   }
   best = best_of_group(group, best, shared);

@@ -107,18 +107,24 @@ __device__ __forceinline__ float group_sum(const Group<kThreads>& group, float v
   return warp_sum(lane < kThreads / 32 ? scratch[lane] : 0.f);
 }
 
+/// Tells that the calling thread's block has come to a barrier of a resident grid. `state` is two words of device memory:
+/// how many blocks have come, and how many barriers there were, `generation` before this one. True for the last block,
+/// which lets the others go; those wait until state[1] is no longer `generation`.
+__device__ __forceinline__ bool arrives_last(unsigned* state, unsigned generation) {
+  if (atomic_add_acq_rel(state, 1u) != gridDim.x * gridDim.y - 1) return false;
+  store_relaxed(state, 0u);
+  store_release(state + 1, generation + 1);
+  return true;
+}
+
 /// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all
 /// blocks come.
 __device__ __forceinline__ void grid_barrier(unsigned* state) {
   __syncthreads();
   if (threadIdx.x == 0) {
     const unsigned generation = load_acquire(state + 1);
-    if (atomic_add_acq_rel(state, 1u) == gridDim.x * gridDim.y - 1) {
-      store_relaxed(state, 0u);
-      store_release(state + 1, generation + 1);
-    } else {
+    if (!arrives_last(state, generation))
       spin_until(state + 1, [generation](unsigned now) { return now != generation; });
-    }
   }
   __syncthreads();
 }

@@ -6,18 +6,26 @@
 
 namespace ops::gate_up {
 
+struct Product {
+  const GateUpParams& p;
+  rms_norm::Shared& sums;
+  __device__ __forceinline__ int n_units() const { return p.gate.rows; }
+  __device__ __forceinline__ int stride() const { return p.gate.stride; }
+  template <class F>
+  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+    return {{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
+  }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
+    norm_gemv::normed_x(x, p.x, p.weight, p.gate.cols, p.gate.stride, p.eps, sums);
+  }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+    if (threadIdx.x % 32 == 0) p.y[unit] = swiglu::swiglu(totals[0], totals[1]);
+  }
+};
+
 template <class F>
 __device__ __forceinline__ void shared(const GateUpParams& p, float4* memory, rms_norm::Shared& sums) {
-  const gemv::PaddedX x{memory};
-  gemv::walk<F>(
-      p.gate.rows, p.gate.stride, x,
-      [&](int unit) {
-        return gemv::Rows{{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
-      },
-      [&] { norm_gemv::normed_x(x, p.x, p.weight, p.gate.cols, p.gate.stride, p.eps, sums); },
-      [&](int unit, const float(&totals)[gemv::kRows]) {
-        if (threadIdx.x % 32 == 0) p.y[unit] = swiglu::swiglu(totals[0], totals[1]);
-      });
+  gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
 }
 
 }  // namespace ops::gate_up

@@ -56,24 +56,18 @@ __device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& r
 }
 
 /// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
-/// the row's end for one of the unit that comes next.
-template <class F, class X>
-__device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, const Rows& next_rows,
-                                    int n_pieces, const X& x, Ahead<F>& ahead, float (&totals)[kRows]) {
+/// the row's end for one of the unit that comes next: next(rows) makes the rows its own, and is false if there is none.
+template <class F, class X, class Next>
+__device__ __forceinline__ void run(const Group<32>& warp, Rows& rows, int n_pieces, const X& x,
+                                    Ahead<F>& ahead, float (&totals)[kRows], Next next) {
   constexpr int kStep = 32 * F::kAhead;
   const int lane = warp.thread;
   typename F::Sum sums[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) sums[r] = {};
   for (int start = 0; start < n_pieces; start += kStep) {
-    const bool last = start + kStep >= n_pieces;
-    Rows from;  // chosen pointer by pointer: a chosen struct would go to memory
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      from.row[r].values = last ? next_rows.row[r].values : rows.row[r].values;
-      from.row[r].scales = last ? next_rows.row[r].scales : rows.row[r].scales;
-    }
-    const int first = last ? 0 : start + kStep;
+    int first = start + kStep;
+    if (first >= n_pieces) first = next(rows) ? 0 : n_pieces;
 #pragma unroll
     for (int slot = 0; slot < F::kAhead; ++slot) {
       const int i = start + 32 * slot + lane;
@@ -81,7 +75,7 @@ __device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, con
 #pragma unroll
         for (int r = 0; r < kRows; ++r) F::multiply_add(sums[r], ahead.piece[slot][r], x, i);
       }
-      load_slot(ahead, slot, from, first + 32 * slot + lane, n_pieces);
+      load_slot(ahead, slot, rows, first + 32 * slot + lane, n_pieces);
     }
   }
 #pragma unroll
@@ -89,23 +83,32 @@ __device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, con
   warp_sums(totals);
 }
 
-/// The units of a launch, each warp every warp.count-th: rows(unit) are its rows, fill() is called once by all threads of
-/// the block and is behind a barrier when x can be read, store(unit, totals) is called by every lane.
-template <class F, class X, class RowsOf, class Fill, class Store>
-__device__ __forceinline__ void walk(int n_units, int stride, const X& x, RowsOf rows_of_unit, Fill fill,
-                                     Store store) {
+/// What stands before the first read of x in a kernel of one op: nothing.
+struct NoWait {
+  __device__ __forceinline__ void operator()() const {}
+};
+
+/// The units of a product, each warp every warp.count-th. A Product has n_units(), stride(), rows<F>(unit), put(x), which
+/// all threads of the block call to put the row to multiply with where x has it, behind a barrier when that can be
+/// read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but weights is
+/// read; the first of these are on their way then.
+template <class F, class Product, class X, class Wait = NoWait>
+__device__ __forceinline__ void walk(const Product& product, const X& x, const Wait& wait = {}) {
   const auto warp = Group<32>::mine();
-  const int n_pieces = stride / kFormats[static_cast<int>(F::kFormat)].piece;
-  const int last = n_units - 1;
-  Rows rows = rows_of_unit(min_of(warp.rank, last));
-  Ahead<F> ahead = preload<F>(warp, rows, n_pieces);
-  fill();
+  const int n_pieces = product.stride() / kFormats[static_cast<int>(F::kFormat)].piece;
+  const int last = product.n_units() - 1;
+  Rows rows = product.template rows<F>(min_of(warp.rank, last));
+  Ahead<F> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
+  wait();
+  product.put(x);
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
-    const Rows next = rows_of_unit(min_of(unit + warp.count, last));
     float totals[kRows];
-    run<F>(warp, rows, next, n_pieces, x, ahead, totals);
-    store(unit, totals);
-    rows = next;
+    run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows& of_next) {
+      if (unit + warp.count > last) return false;
+      of_next = product.template rows<F>(unit + warp.count);
+      return true;
+    });
+    product.store(unit, totals);
   }
 }
 
@@ -128,21 +131,29 @@ __device__ __forceinline__ void store_rows(const Matrix& a, int unit, const floa
 
 __device__ __forceinline__ int n_units(const Matrix& a) { return (a.rows + kRows - 1) / kRows; }
 
+struct Product {
+  const GemvParams& p;
+  __device__ __forceinline__ int n_units() const { return gemv::n_units(p.a); }
+  __device__ __forceinline__ int stride() const { return p.a.stride; }
+  template <class F>
+  __device__ __forceinline__ Rows rows(int unit) const {
+    return rows_of<F>(p.a, unit);
+  }
+  __device__ __forceinline__ void put(const PaddedX& x) const { copy_x(x, p.x, p.a.stride); }
+  __device__ __forceinline__ void put(const GlobalX&) const {}
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
+    store_rows(p.a, unit, totals, p.y);
+  }
+};
+
 template <class F>
 __device__ __forceinline__ void shared(const GemvParams& p, float4* memory) {
-  const PaddedX x{memory};
-  walk<F>(
-      n_units(p.a), p.a.stride, x, [&](int unit) { return rows_of<F>(p.a, unit); },
-      [&] { copy_x(x, p.x, p.a.stride); },
-      [&](int unit, const float(&totals)[kRows]) { store_rows(p.a, unit, totals, p.y); });
+  walk<F>(Product{p}, PaddedX{memory});
 }
 
 template <class F>
 __device__ __forceinline__ void global(const GemvParams& p) {
-  walk<F>(
-      n_units(p.a), p.a.stride, GlobalX{reinterpret_cast<const float4*>(p.x)},
-      [&](int unit) { return rows_of<F>(p.a, unit); }, [] {},
-      [&](int unit, const float(&totals)[kRows]) { store_rows(p.a, unit, totals, p.y); });
+  walk<F>(Product{p}, GlobalX{reinterpret_cast<const float4*>(p.x)});
 }
 
 }  // namespace ops::gemv

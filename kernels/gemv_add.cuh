@@ -13,21 +13,30 @@ __device__ __forceinline__ void add_rows(const GemvAddParams& p, int unit,
   }
 }
 
+struct Product {
+  const GemvAddParams& p;
+  __device__ __forceinline__ int n_units() const { return gemv::n_units(p.a); }
+  __device__ __forceinline__ int stride() const { return p.a.stride; }
+  template <class F>
+  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+    return gemv::rows_of<F>(p.a, unit);
+  }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const { gemv::copy_x(x, p.x, p.a.stride); }
+  template <class X>
+  __device__ __forceinline__ void put(const X&) const {}  // it is there
+  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+    add_rows(p, unit, totals);
+  }
+};
+
 template <class F>
 __device__ __forceinline__ void shared(const GemvAddParams& p, float4* memory) {
-  const gemv::PaddedX x{memory};
-  gemv::walk<F>(
-      gemv::n_units(p.a), p.a.stride, x, [&](int unit) { return gemv::rows_of<F>(p.a, unit); },
-      [&] { gemv::copy_x(x, p.x, p.a.stride); },
-      [&](int unit, const float(&totals)[gemv::kRows]) { add_rows(p, unit, totals); });
+  gemv::walk<F>(Product{p}, gemv::PaddedX{memory});
 }
 
 template <class F>
 __device__ __forceinline__ void global(const GemvAddParams& p) {
-  gemv::walk<F>(
-      gemv::n_units(p.a), p.a.stride, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)},
-      [&](int unit) { return gemv::rows_of<F>(p.a, unit); }, [] {},
-      [&](int unit, const float(&totals)[gemv::kRows]) { add_rows(p, unit, totals); });
+  gemv::walk<F>(Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)});
 }
 
 }  // namespace ops::gemv_add

@@ -19,13 +19,26 @@ __device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* _
   __syncthreads();
 }
 
+struct Product {
+  const NormGemvParams& p;
+  rms_norm::Shared& sums;
+  __device__ __forceinline__ int n_units() const { return gemv::n_units(p.a); }
+  __device__ __forceinline__ int stride() const { return p.a.stride; }
+  template <class F>
+  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+    return gemv::rows_of<F>(p.a, unit);
+  }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
+    normed_x(x, p.x, p.weight, p.a.cols, p.a.stride, p.eps, sums);
+  }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+    gemv::store_rows(p.a, unit, totals, p.y);
+  }
+};
+
 template <class F>
 __device__ __forceinline__ void shared(const NormGemvParams& p, float4* memory, rms_norm::Shared& sums) {
-  const gemv::PaddedX x{memory};
-  gemv::walk<F>(
-      gemv::n_units(p.a), p.a.stride, x, [&](int unit) { return gemv::rows_of<F>(p.a, unit); },
-      [&] { normed_x(x, p.x, p.weight, p.a.cols, p.a.stride, p.eps, sums); },
-      [&](int unit, const float(&totals)[gemv::kRows]) { gemv::store_rows(p.a, unit, totals, p.y); });
+  gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
 }
 
 }  // namespace ops::norm_gemv

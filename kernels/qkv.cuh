@@ -71,15 +71,26 @@ __device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
   }
 }
 
+struct Product {
+  const QkvParams& p;
+  rms_norm::Shared& sums;
+  __device__ __forceinline__ int n_units() const { return (p.q.rows + p.k.rows + p.v.rows) / 2; }
+  __device__ __forceinline__ int stride() const { return p.stride; }
+  template <class F>
+  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+    return rows_of<F>(p, pair_of(p, unit));
+  }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
+    norm_gemv::normed_x(x, p.x, p.weight, p.width, p.stride, p.eps, sums);
+  }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+    if (threadIdx.x % 32 == 0) qkv::store(p, pair_of(p, unit), totals);
+  }
+};
+
 template <class F>
 __device__ __forceinline__ void shared(const QkvParams& p, float4* memory, rms_norm::Shared& sums) {
-  const gemv::PaddedX x{memory};
-  gemv::walk<F>((p.q.rows + p.k.rows + p.v.rows) / 2, p.stride, x,
-                [&](int unit) { return rows_of<F>(p, pair_of(p, unit)); },
-                [&] { norm_gemv::normed_x(x, p.x, p.weight, p.width, p.stride, p.eps, sums); },
-                [&](int unit, const float(&totals)[gemv::kRows]) {
-                  if (threadIdx.x % 32 == 0) store(p, pair_of(p, unit), totals);
-                });
+  gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
 }
 
 }  // namespace ops::qkv

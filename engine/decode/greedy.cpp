@@ -54,6 +54,7 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
     model.step(stream);
     stream.copy_to_host(next.span().data(), model.next_token().data(), sizeof(int));
     stream.synchronize();
+    model.check_steps();
     step.time_us =
         std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
     step.counters = difference(device.counters(), before);

@@ -74,6 +74,12 @@ void Llama::start(Stream& stream, std::span<const int> prompt, Way way) {
   }
   for (const int token : prompt) check_token(token);
   if (way == Way::graph && graph_ == nullptr) graph_ = device_.create_graph(launches(plan_));
+  if (way == Way::persistent) {
+    if (persistent_ == nullptr)
+      persistent_ =
+          std::make_unique<PersistentStep>(device_, stream, plan_, kPersistentBlocksPerSm * device_.n_sms());
+    persistent_->reset(stream);
+  }
   way_ = way;
   workspace_.feed(stream, prompt);
   position_ = 0;
@@ -91,8 +97,28 @@ void Llama::step(Stream& stream) {
     case Way::graph:
       stream.launch(*graph_);
       break;
+    case Way::persistent:
+      stream.launch(persistent_->launch());
+      break;
   }
   ++position_;
+}
+
+void Llama::check_steps() const {
+  if (persistent_ != nullptr) persistent_->check();
+}
+
+std::vector<Launch> Llama::step_launches() const {
+  switch (way_) {
+    case Way::separate:
+      return launches(separate_plan_);
+    case Way::launches:
+    case Way::graph:
+      return launches(plan_);
+    case Way::persistent:
+      return {persistent_->launch()};
+  }
+  return {};  // no Way has another value
 }
 
 void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden,

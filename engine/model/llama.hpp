@@ -7,6 +7,7 @@
 #include "engine/gguf/file.hpp"
 #include "engine/kv_cache/kv_cache.hpp"
 #include "engine/model/hparams.hpp"
+#include "engine/model/persistent_step.hpp"
 #include "engine/model/step_plan.hpp"
 #include "engine/model/way.hpp"
 #include "engine/model/weights.hpp"
@@ -45,6 +46,10 @@ class Llama {
   /// Queues the next token's forward pass. Nothing goes to the device but launches. Throws Error when the sequence
   /// has no room.
   void step(Stream& stream);
+  /// Of steps that the host has waited for: throws DeviceFault if one did not come to its end.
+  void check_steps() const;
+  /// What each step of the sequence launches.
+  std::vector<Launch> step_launches() const;
 
   /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into the cache at `position`, logits() and
   /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
@@ -69,11 +74,12 @@ class Llama {
   Buffer<float2> rope_table_;  // (n_positions, n_rotated / 2)
   KvCache kv_cache_;
   Workspace workspace_;
-  StepPlan plan_;                 // of a step
-  StepPlan separate_plan_;        // of a forward pass: every value can be looked at
-  std::unique_ptr<Graph> graph_;  // of plan_; made by the first sequence that needs it
-  Way way_ = Way::launches;       // of the sequence's steps
-  int position_ = 0;              // of the next step, as the device has it
+  StepPlan plan_;                               // of a step
+  StepPlan separate_plan_;                      // of a forward pass: every value can be looked at
+  std::unique_ptr<Graph> graph_;                // of plan_; made by the first sequence that needs it
+  std::unique_ptr<PersistentStep> persistent_;  // likewise
+  Way way_ = Way::launches;                     // of the sequence's steps
+  int position_ = 0;                            // of the next step, as the device has it
 };
 
 }  // namespace m40llm

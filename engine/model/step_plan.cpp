@@ -74,6 +74,7 @@ class Planner {
     planned.variant = variant.name;
     planned.work = op.work(params);
     planned.launches = variant.launches(params, device_.n_sms(), nullptr);
+    planned.resident = resident_form(variant.name, params);
     planned.writes = writes;
     return planned;
   }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "engine/device/launch.hpp"
 #include "engine/kv_cache/kv_cache.hpp"
 #include "engine/model/hparams.hpp"
+#include "engine/model/resident_form.hpp"
 #include "engine/model/weights.hpp"
 #include "engine/model/workspace.hpp"
 #include "engine/ops/variant.hpp"
@@ -37,6 +39,7 @@ struct PlannedOp {
   Work work;                ///< what it takes at any context
   Work work_a_position;     ///< and what each position attended to adds
   std::vector<Launch> launches;
+  std::optional<ResidentForm> resident;  ///< as the persistent kernel takes it; none: it cannot
   Writes writes = Writes::activation;
   std::span<const float> values;  ///< the activation written, in device memory; else empty
 

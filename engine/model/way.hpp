@@ -7,11 +7,12 @@ namespace m40llm {
 
 /// How a decode step is put on a device. The bits are the same.
 enum class Way : std::uint8_t {
-  separate,  ///< each op by a kernel and a call of its own, nothing fused
-  launches,  ///< fused ops, each kernel by a call of its own
-  graph,     ///< all of those by one call
+  separate,    ///< each op by a kernel and a call of its own, nothing fused
+  launches,    ///< fused ops, each kernel by a call of its own
+  graph,       ///< all of those by one call
+  persistent,  ///< fused ops, all by one kernel
 };
-inline constexpr std::array kWays = {Way::separate, Way::launches, Way::graph};
+inline constexpr std::array kWays = {Way::separate, Way::launches, Way::graph, Way::persistent};
 
 /// As flags and records have it.
 constexpr std::string_view name_of(Way way) {
@@ -22,6 +23,8 @@ constexpr std::string_view name_of(Way way) {
       return "launches";
     case Way::graph:
       return "graph";
+    case Way::persistent:
+      return "persistent";
   }
   return {};  // no Way has another value
 }

@@ -127,3 +127,13 @@ __device__ __forceinline__ void spin_until(const unsigned* flag, Done done) {
   }
   __threadfence();
 }
+/// As spin_until, but gives up, with false, when so many looks were in vain. The SIMT device never does: it sees by
+/// itself when nobody is left who could end the wait, and reports that.
+template <class Done>
+__device__ __forceinline__ bool spin_at_most(unsigned looks, const unsigned* flag, Done done) {
+  while (!done(load_relaxed(flag))) {
+    if (--looks == 0) return false;
+  }
+  __threadfence();
+  return true;
+}

@@ -149,3 +149,9 @@ __forceinline__ void spin_until(const unsigned* flag, Done done) {
       },
       &closure);
 }
+
+template <class Done>
+__forceinline__ bool spin_at_most(unsigned, const unsigned* flag, Done done) {
+  spin_until(flag, done);
+  return true;
+}

@@ -368,7 +368,7 @@ TEST_P(LlamaWays, GiveTheSameBits) {
   const auto expected = logits_by(Way::launches, loaded, tokens, 8);
   EXPECT_TRUE(std::equal(run.logits.begin(), run.logits.end(), expected.begin()));
   // In either order, one sequence after the other.
-  for (const Way way : {Way::graph, Way::launches, Way::graph}) {
+  for (const Way way : {Way::graph, Way::launches, Way::persistent, Way::graph, Way::persistent}) {
     EXPECT_NE(logits_by(way, loaded, some_tokens(10, 3), 8), expected) << name_of(way);
     EXPECT_EQ(logits_by(way, loaded, tokens, 8), expected) << name_of(way);
   }
@@ -382,13 +382,19 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(9, 3);
   const std::uint64_t n_kernels = launches(loaded.model.plan()).size();
+  // Embedding; of each layer 10 for attention and 6 for the feed-forward; norm, logits, argmax, advance.
+  const std::uint64_t n_separate_kernels = 1 + 2 * 16 + 4;
   for (const Way way : kWays) {
     loaded.model.start(*loaded.stream, tokens, way);
     const DeviceCounters before = loaded.device->counters();
     loaded.model.step(*loaded.stream);
     const DeviceCounters after = loaded.device->counters();
-    EXPECT_EQ(after.launches - before.launches, way == Way::graph ? 1 : n_kernels);
-    EXPECT_EQ(after.kernels - before.kernels, n_kernels);
+    const std::uint64_t expected_kernels = way == Way::persistent ? 1
+                                           : way == Way::separate ? n_separate_kernels
+                                                                  : n_kernels;
+    EXPECT_EQ(after.launches - before.launches, way == Way::graph ? 1 : expected_kernels) << name_of(way);
+    EXPECT_EQ(after.kernels - before.kernels, expected_kernels) << name_of(way);
+    EXPECT_EQ(loaded.model.step_launches().size(), expected_kernels) << name_of(way);
     EXPECT_EQ(after.copies, before.copies);
     EXPECT_EQ(after.synchronizations, before.synchronizations);
     EXPECT_EQ(after.allocations, before.allocations);

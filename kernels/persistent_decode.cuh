@@ -1,0 +1,211 @@
+#pragma once
+// The units of each op are those of its own kernel, so the bits are too; each block takes every gridDim.x-th of them, or
+// each warp does. Between two ops stands a barrier of the grid where one needs what the other wrote, and it stands
+// behind the first loads of the op's weights: they come while the block waits.
+//
+// What other blocks wrote is read by plain loads, never through the read-only cache, whose lines nothing refreshes. On
+// sm_52 a plain load of global memory is served by L2, where all blocks' stores are. Later chips serve it from L1, which
+// the fence behind the barrier's last look empties; __syncthreads passes that on to the block's other threads.
+#include "kernels/advance.cuh"
+#include "kernels/argmax.cuh"
+#include "kernels/attention_decode.cuh"
+#include "kernels/embedding.cuh"
+#include "kernels/gate_up.cuh"
+#include "kernels/gemv_add.cuh"
+#include "kernels/norm_gemv.cuh"
+#include "kernels/persistent_decode.h"
+#include "kernels/qkv.cuh"
+#include "kernels/swiglu.cuh"
+
+namespace ops::persistent_decode {
+
+constexpr int kBlock = kPersistentBlock;
+constexpr int kWordsOfOp = sizeof(ResidentOp) / sizeof(uint4);
+static_assert(kWordsOfOp <= 32, "a lane a word");
+/// Looks of a block that waits, each a round trip to L2: a quarter of a microsecond at least, so 15 s and more. No
+/// honest op takes a hundredth of that; a GPU that another process holds does not look meanwhile.
+constexpr unsigned kLooks = 1u << 26;
+
+struct Shared {
+  uint4 ops[2][kWordsOfOp];  // the op at work and the next one
+  rms_norm::Shared sums;
+  int n_waits;          // ops that have waited
+  unsigned generation;  // barriers of the grid so far; the first thread's
+  int stood;            // 1: the grid did not meet
+
+  /// Before its wait: the op that is next to wait.
+  __device__ __forceinline__ const ResidentOp& op() const {
+    return *reinterpret_cast<const ResidentOp*>(ops[n_waits % 2]);
+  }
+};
+static_assert(sizeof(Shared) <= kPersistentOwnBytes);
+static_assert(sizeof(attention_decode::WarpsShared) <= kPersistentDynamicBytes &&
+              sizeof(argmax::Shared) <= kPersistentDynamicBytes);
+static_assert(32 * attention_decode::kWarps == kBlock && rms_norm::kBlock == kBlock &&
+              gemv::kBlock == kBlock);
+
+/// Op i into its place, by the lanes of a warp.
+__device__ __forceinline__ void fetch(const PersistentDecodeParams& p, int i, int lane, Shared& shared) {
+  if (i < p.n_ops && lane < kWordsOfOp)
+    shared.ops[i % 2][lane] = reinterpret_cast<const uint4*>(p.program + i)[lane];
+}
+
+/// Called once in every op, by all threads, before it reads what another op wrote or writes into shared memory.
+struct Wait {
+  const PersistentDecodeParams& p;
+  Shared& shared;
+
+  __device__ __forceinline__ void operator()() const {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int op = shared.n_waits;
+    __syncthreads();  // the block's part of the op before is done, and its shared memory free
+    if (thread == 0) {
+      if (shared.op().waits != 0) meet_grid(op);
+      shared.n_waits = op + 1;
+    }
+    // Meanwhile the last warp, which has nothing else to do.
+    if (thread >= kBlock - 32) fetch(p, op + 1, thread - (kBlock - 32), shared);
+    __syncthreads();
+  }
+
+  __device__ __forceinline__ void meet_grid(int op) const {
+    const unsigned generation = shared.generation++;
+    if (arrives_last(p.barrier, generation)) return;
+    if (spin_at_most(kLooks, p.barrier + 1, [generation](unsigned now) { return now != generation; })) return;
+    shared.stood = 1;
+    if (*p.stood == 0) *p.stood = op + 1;
+  }
+};
+
+/// The products with x in shared memory as one: a walk for each of them and each format would be six times the code.
+#define M40LLM_PRODUCTS(X, ...)                                            \
+  switch (op.kind) {                                                       \
+    case ResidentKind::qkv:                                                \
+      return qkv::Product{op.params.qkv, sums}.X(__VA_ARGS__);             \
+    case ResidentKind::gate_up:                                            \
+      return gate_up::Product{op.params.gate_up, sums}.X(__VA_ARGS__);     \
+    case ResidentKind::norm_gemv:                                          \
+      return norm_gemv::Product{op.params.norm_gemv, sums}.X(__VA_ARGS__); \
+    case ResidentKind::gemv:                                               \
+      return gemv::Product{op.params.gemv}.X(__VA_ARGS__);                 \
+    default:                                                               \
+      return gemv_add::Product{op.params.gemv_add}.X(__VA_ARGS__);         \
+  }
+struct Product {
+  const ResidentOp& op;
+  rms_norm::Shared& sums;
+  __device__ __forceinline__ int n_units() const {M40LLM_PRODUCTS(n_units)} __device__ __forceinline__
+      int stride() const {
+    M40LLM_PRODUCTS(stride)
+  }
+  template <class F>
+  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+      M40LLM_PRODUCTS(template rows<F>, unit)} __device__ __forceinline__
+      void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__
+      void store(int unit, const float (&totals)[gemv::kRows]) const {
+    M40LLM_PRODUCTS(store, unit, totals)
+  }
+};
+#undef M40LLM_PRODUCTS
+
+/// gemv::GlobalX whose pointer stays in shared memory: registers are short.
+struct OpX {
+  const GemvAddParams& p;
+  __device__ __forceinline__ float4 operator[](int i) const {
+    return reinterpret_cast<const float4*>(p.x)[i];
+  }
+};
+
+/// An op with weights of a format.
+template <class F>
+__device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, Shared& shared,
+                                         const Wait& wait) {
+  if (op.kind == ResidentKind::embedding) {
+    const EmbeddingParams& p = op.params.embedding;
+    wait();
+    for (int i = thread_in_grid(); i < p.table.cols; i += static_cast<int>(gridDim.x) * kBlock)
+      embedding::element<F>(p, i);
+  } else if (op.kind == ResidentKind::gemv_add_global) {
+    gemv::walk<F>(gemv_add::Product{op.params.gemv_add}, OpX{op.params.gemv_add}, wait);
+  } else {
+    gemv::walk<F>(Product{op, shared.sums}, gemv::PaddedX{memory}, wait);
+  }
+}
+
+/// The block's share of an op.
+__device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shared& shared,
+                                      const Wait& wait) {
+  const auto block = Group<kBlock>::mine();
+  switch (op.kind) {
+    case ResidentKind::embedding:
+    case ResidentKind::qkv:
+    case ResidentKind::gemv:
+    case ResidentKind::gemv_add_shared:
+    case ResidentKind::gemv_add_global:
+    case ResidentKind::gate_up:
+    case ResidentKind::norm_gemv:
+      switch (op.format) {
+#define M40LLM_CASE(format, ...)                                        \
+  case Format::format:                                                  \
+    weighted<formats::Reads<Format::format>>(op, memory, shared, wait); \
+    return;
+        M40LLM_FORMATS(M40LLM_CASE)
+#undef M40LLM_CASE
+      }
+      return;
+    case ResidentKind::rms_norm:
+      wait();
+      for (int row = block.rank; row < op.params.rms_norm.n_rows; row += block.count) {
+        rms_norm::block_row<false>(block, op.params.rms_norm, row, shared.sums);
+        block.sync();
+      }
+      return;
+    case ResidentKind::attention_decode: {
+      const AttentionDecodeParams& p = op.params.attention_decode;
+      wait();
+      for (int head = block.rank; head < p.n_rows * p.n_heads; head += block.count) {
+        attention_decode::warps(block, p, head, *reinterpret_cast<attention_decode::WarpsShared*>(memory));
+        block.sync();
+      }
+      return;
+    }
+    case ResidentKind::swiglu:
+      wait();
+      for (int i = thread_in_grid(); i < op.params.swiglu.n; i += block.count * kBlock)
+        swiglu::element(op.params.swiglu, i);
+      return;
+    case ResidentKind::argmax_parts: {
+      const ArgmaxParams& p = op.params.argmax;
+      wait();
+      for (int part = block.rank; part < p.n_rows * p.n_parts; part += block.count) {
+        argmax::part(block, p, part / p.n_parts, part % p.n_parts,
+                     *reinterpret_cast<argmax::Shared*>(memory));
+        block.sync();
+      }
+      return;
+    }
+    case ResidentKind::argmax_join: {
+      const auto warp = Group<32>::mine();
+      wait();
+      if (warp.rank < op.params.argmax.n_rows) argmax::join(warp, op.params.argmax, warp.rank);
+      return;
+    }
+    case ResidentKind::advance:
+      wait();
+      if (thread_in_grid() < op.params.advance.n_rows) advance::row(op.params.advance, thread_in_grid());
+      return;
+  }
+}
+
+__device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* memory, Shared& shared) {
+  if (threadIdx.x == 0) {
+    shared.generation = load_acquire(p.barrier + 1);
+    shared.n_waits = 0;
+    shared.stood = 0;
+  }
+  if (threadIdx.x >= kBlock - 32) fetch(p, 0, static_cast<int>(threadIdx.x) - (kBlock - 32), shared);
+  __syncthreads();
+  while (shared.n_waits < p.n_ops && shared.stood == 0) share(shared.op(), memory, shared, Wait{p, shared});
+}
+
+}  // namespace ops::persistent_decode
