@@ -72,14 +72,15 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     const bool head_major = at(shape, "head_major") != 0;
     params.cache.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
     params.cache.head_stride = head_major ? capacity(shape) * params.head_dim : params.head_dim;
+    params.cache.n_positions = capacity(shape);
     params.scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
     return params;
   }
   void check_together(const Shape& shape) const override {
-    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 128 ||
+    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 256 ||
         at(shape, "head_major") > 1) {
       throw UsageError("op '" + op() +
-                       "': n_heads a multiple of n_kv_heads, head_dim at most 128 and head_major 0 or 1 are "
+                       "': n_heads a multiple of n_kv_heads, head_dim at most 256 and head_major 0 or 1 are "
                        "expected in '" +
                        to_string(shape) + "'");
     }

@@ -18,6 +18,18 @@
 namespace m40llm {
 namespace {
 
+/// Its pointers are the step's.
+AttentionDecodeParams attention_params(const Hparams& h, const KvView& cache) {
+  AttentionDecodeParams params{};
+  params.cache = cache;
+  params.n_rows = 1;
+  params.n_heads = h.n_heads;
+  params.n_kv_heads = h.n_kv_heads;
+  params.head_dim = h.head_dim;
+  params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
+  return params;
+}
+
 /// Writes down the ops of a step.
 class Planner {
  public:
@@ -59,15 +71,19 @@ class Planner {
   template <class Params>
   PlannedOp& enter(const char* label, const Op<Params>& op, const Params& params, Writes writes) {
     const Variant<Params>& variant = op.default_variant(params);
-    if (variant.scratch_bytes(params, device_.n_sms()) != 0)
-      throw std::logic_error(std::string(op.name) + "/" + variant.name + ": a step has no scratch for it");
+    if (variant.scratch_bytes(params, device_.n_sms()) > workspace_.scratch().bytes() ||
+        variant.state_bytes(params, device_.n_sms()) > workspace_.state().bytes()) {
+      throw std::logic_error(std::string(op.name) + "/" + variant.name +
+                             ": step_memory() does not count what it works in");
+    }
     PlannedOp& planned = plan_.emplace_back();
     planned.layer = layer_;
     planned.label = label;
     planned.op = op.name;
     planned.variant = variant.name;
     planned.work = op.work(params);
-    planned.launches = variant.launches(params, device_.n_sms(), nullptr);
+    planned.launches =
+        variant.launches(params, device_.n_sms(), {workspace_.scratch().data(), workspace_.state().data()});
     planned.writes = writes;
     return planned;
   }
@@ -97,17 +113,11 @@ class Planner {
           KvAppendParams{at(Activation::k), at(Activation::v), cache, workspace_.sequence(),
                          workspace_.position(), 1, h_.n_kv_heads, h_.head_dim},
           Writes::kv_cache);
-    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h_.head_dim)));
-    const AttentionDecodeParams attended{at(Activation::q),
-                                         cache,
-                                         workspace_.sequence(),
-                                         workspace_.position(),
-                                         at(Activation::attention),
-                                         1,
-                                         h_.n_heads,
-                                         h_.n_kv_heads,
-                                         h_.head_dim,
-                                         scale};
+    AttentionDecodeParams attended = attention_params(h_, cache);
+    attended.q = at(Activation::q);
+    attended.sequence = workspace_.sequence();
+    attended.position = workspace_.position();
+    attended.y = at(Activation::attention);
     add("attention", kAttentionDecode, attended, Activation::attention).work_a_position =
         work_a_position(attended);
     product("attention output", *weights_.find_matrix(Role::attention_output, layer_), Activation::attention,
@@ -165,6 +175,13 @@ class Planner {
 };
 
 }  // namespace
+
+StepMemory step_memory(const Hparams& h, int n_positions, int n_sms) {
+  // The one op whose default variants work in memory of their own; the planner refuses one that is not counted.
+  const AttentionDecodeParams params = attention_params(h, KvCache::layout(h, n_positions));
+  const auto& variant = kAttentionDecode.default_variant(params);
+  return {variant.scratch_bytes(params, n_sms), variant.state_bytes(params, n_sms)};
+}
 
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
                    const Workspace& workspace, const float2* rope_table) {

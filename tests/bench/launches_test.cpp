@@ -34,15 +34,15 @@ constexpr Variant<Params> kVariants[] = {
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
-     .all = [](const Params& p, int, std::byte* scratch) { return through(p, scratch); },
+     .all = [](const Params& p, int, const WorkMemory& memory) { return through(p, memory.scratch); },
      .scratch = bytes},
     {.name = "reads_what_nobody_wrote",
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
      .all =
-         [](const Params& p, int, std::byte* scratch) {
-           std::vector<Launch> launches = through(p, scratch);
+         [](const Params& p, int, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
            launches.erase(launches.begin());
            return launches;
          },
@@ -51,15 +51,15 @@ constexpr Variant<Params> kVariants[] = {
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
-     .all = [](const Params& p, int, std::byte* scratch) { return through(p, scratch); },
+     .all = [](const Params& p, int, const WorkMemory& memory) { return through(p, memory.scratch); },
      .scratch = [](const Params& p, int n_sms) { return bytes(p, n_sms) - 1; }},
     {.name = "by_sms",
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
      .all =
-         [](const Params& p, int n_sms, std::byte* scratch) {
-           std::vector<Launch> launches = through(p, scratch);
+         [](const Params& p, int n_sms, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
            launches.back().config.grid.x = static_cast<unsigned>(n_sms);
            return launches;
          },

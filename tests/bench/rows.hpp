@@ -76,7 +76,10 @@ struct Bench {
   template <class Params>
   void launch(const Variant<Params>& variant, const Params& params) {
     const Buffer<std::byte> scratch(device, variant.scratch_bytes(params, device.n_sms()) + 1, "rows");
-    for (const Launch& each : variant.launches(params, device.n_sms(), scratch.data())) stream->launch(each);
+    const Buffer<std::byte> state(device, variant.state_bytes(params, device.n_sms()) + 1, "rows");
+    stream->fill(state.data(), 0, state.bytes());
+    for (const Launch& each : variant.launches(params, device.n_sms(), {scratch.data(), state.data()}))
+      stream->launch(each);
     stream->synchronize();
   }
 };
@@ -128,7 +131,7 @@ inline std::vector<Bits> run_append(Bench& bench, const Variant<KvAppendParams>&
   const Buffer<int> position = positions(bench, rows), sequence = sequences(bench, rows);
   bench.launch(variant, {new_k.data(),
                          new_v.data(),
-                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim},
+                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim, kCapacity},
                          sequence.data(),
                          position.data(),
                          static_cast<int>(rows.size()),
@@ -161,7 +164,7 @@ inline std::vector<Bits> run_attention(Bench& bench, const Variant<AttentionDeco
   bench.stream->fill(y.data(), 0x7f, y.bytes());
   const Buffer<int> position = positions(bench, rows), sequence = sequences(bench, rows);
   bench.launch(variant, {q.data(),
-                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim},
+                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim, kCapacity},
                          sequence.data(),
                          position.data(),
                          y.data(),

@@ -35,7 +35,8 @@ TEST(ModelMemory, IsWhatTheModelThenHolds) {
       const Llama model(*device, *stream, opened.file, n_positions);
       std::map<std::string, std::uint64_t> held;
       for (const auto& [owner, bytes] : device->holdings()) held[owner] = bytes;
-      EXPECT_EQ(memory_of(opened.file, model.hparams(), n_positions).on_device.by_owner(), held);
+      EXPECT_EQ(memory_of(opened.file, model.hparams(), n_positions, device->n_sms()).on_device.by_owner(),
+                held);
     }
   }
 }
