@@ -45,7 +45,7 @@ const Problem& problem() {
   return instance;
 }
 
-/// What gemv_f16_warp computes: 32 lanes, four sums each, pairs.
+/// What gemv_f16_shared computes: 32 lanes, four sums each, pairs.
 [[gnu::noinline]] void gemv(const Problem& p, float* y) {
   for (std::size_t row = 0; row < kSize; ++row) {
     float lanes[32];
@@ -92,7 +92,7 @@ void simt_device(benchmark::State& state) {
   x.upload(*stream, p.x);
   stream->synchronize();
   const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize, Format::f16}, x.data(), y.data()};
-  const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("warp");
+  const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("shared");
   for ([[maybe_unused]] auto _ : state) {
     for (const Launch& launch : variant.launches(params, device->n_sms(), nullptr)) stream->launch(launch);
     stream->synchronize();

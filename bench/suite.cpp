@@ -55,7 +55,7 @@ std::string Case::line() const {
 Case Case::parse(std::string_view line) {
   const auto fail = [line](const std::string& what) -> UsageError {
     return UsageError("case '" + std::string(line) + "': " + what +
-                      "; expected is a line like 'gemv_f16/warp rows=576,cols=1536 R seed=1'");
+                      "; expected is a line like 'gemv_f16/shared rows=576,cols=1536 R seed=1'");
   };
   std::string_view rest = line;
   std::string_view kernel = take(rest, ' ');

@@ -27,7 +27,7 @@ using Shape = std::vector<std::pair<std::string, int>>;
 std::string to_string(const Shape& shape);
 int at(const Shape& shape, std::string_view name);
 
-/// One thing to judge. Written "gemv_f16/warp rows=576,cols=1536 R seed=1", and read back from that line.
+/// One thing to judge. Written "gemv_f16/shared rows=576,cols=1536 R seed=1", and read back from that line.
 struct Case {
   std::string op;
   std::string variant;

@@ -2,9 +2,9 @@
 // How kernels read weights: a trait for each format. What products need of one:
 //   kFormat       its row in formats.h
 //   Sum           what a lane sums into, and join(sum): its total
-//   kWeights      of a piece, which a lane takes at a time; kUnroll: pieces in flight
+//   kAhead        pieces of a row that a lane has in flight, each formats.h's `piece` weights: 16 bytes of values if it can
 //   load(row, i)  piece i of a row: weights alone, without x
-//   multiply_add  sum += piece . x, where x is the whole vector: a piece's weights need not stand in a row
+//   multiply_add  sum += piece . x, where x[j] is its float4 j: a piece's weights need not stand in a row
 // and what embedding needs: weight(matrix, i), the weight at index row * stride + column.
 #include "kernels/device.cuh"
 #include "kernels/matrix.h"
@@ -25,10 +25,10 @@ __device__ __forceinline__ Row row_of(const Matrix& a, int row) {
           reinterpret_cast<const unsigned char*>(a.scales) + block * format.scale_bytes};
 }
 
-/// Element i of an array of T at `bytes`; kReadonly: through the read-only cache.
-template <class T, bool kReadonly = false>
+/// Element i of an array of T at `bytes`, which nothing reads twice.
+template <class T>
 __device__ __forceinline__ T element(const unsigned char* bytes, long long i) {
-  return load<kReadonly>(reinterpret_cast<const T*>(bytes) + i);
+  return load_once(reinterpret_cast<const T*>(bytes) + i);
 }
 
 __device__ __forceinline__ float join(float4 sum) { return (sum.x + sum.y) + (sum.z + sum.w); }
@@ -37,13 +37,13 @@ __device__ __forceinline__ float join(float sum) { return sum; }
 struct F32 {
   static constexpr Format kFormat = Format::f32;
   using Sum = float4;
-  static constexpr int kWeights = 4, kUnroll = 1;
+  static constexpr int kAhead = 4;
   using Piece = float4;
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return element<float4, kReadonly>(row.values, i);
+    return element<float4>(row.values, i);
   }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& w, const float4* x, int i) {
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& w, const X& x, int i) {
     const float4 v = x[i];
     sum.x = fmaf(w.x, v.x, sum.x);
     sum.y = fmaf(w.y, v.y, sum.y);
@@ -59,14 +59,13 @@ struct F32 {
 struct F16 {
   static constexpr Format kFormat = Format::f16;
   using Sum = float4;
-  static constexpr int kWeights = 8, kUnroll = 4;
+  static constexpr int kAhead = 4;
   using Piece = uint4;
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return element<uint4, kReadonly>(row.values, i);
+    return element<uint4>(row.values, i);
   }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& packed, const float4* x,
-                                                      int i) {
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& packed, const X& x, int i) {
     const Floats8 w = halfs_to_floats(packed);
     const float4 x0 = x[2 * i];
     const float4 x1 = x[2 * i + 1];
@@ -84,41 +83,6 @@ struct F16 {
   }
 };
 
-/// 16 weights, half a block. The integers are multiplied with x as they are and the block's scale is applied
-/// once to their sum: one multiply-add a weight and one conversion.
-struct Q8_0 {
-  static constexpr Format kFormat = Format::q8_0;
-  using Sum = float;
-  static constexpr int kWeights = 16, kUnroll = 2;
-  struct Piece {
-    uint4 q;
-    unsigned d;
-  };
-  template <bool kReadonly>
-  static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return {element<uint4, kReadonly>(row.values, i), element<unsigned short, kReadonly>(row.scales, i / 2)};
-  }
-  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const float4* x,
-                                                      int i) {
-    const float q0 = dot_bytes(piece.q.x, x[4 * i]);
-    const float q1 = dot_bytes(piece.q.y, x[4 * i + 1]);
-    const float q2 = dot_bytes(piece.q.z, x[4 * i + 2]);
-    const float q3 = dot_bytes(piece.q.w, x[4 * i + 3]);
-    sum = fmaf(low_half_to_float(piece.d), (q0 + q1) + (q2 + q3), sum);
-  }
-  /// q . x over the four signed bytes in `bytes`.
-  static __device__ __forceinline__ float dot_bytes(unsigned bytes, float4 x) {
-    float sum = 0.f;
-    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes & 0xff)), x.x, sum);
-    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes >> 8 & 0xff)), x.y, sum);
-    sum = fmaf(static_cast<float>(static_cast<signed char>(bytes >> 16 & 0xff)), x.z, sum);
-    return fmaf(static_cast<float>(static_cast<signed char>(bytes >> 24)), x.w, sum);
-  }
-  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
-    return half_to_float(a.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(a.values)[i]);
-  }
-};
-
 /// kBits of a word as a float, less `offset`: by the exponent of 2^23 and a subtraction, exact, and twice the
 /// rate of a conversion on Maxwell.
 template <int kBits, int kOffset>
@@ -126,6 +90,40 @@ __device__ __forceinline__ float small(unsigned word, int shift) {
   return bits_to_float(0x4b000000u | (word >> shift & ((1u << kBits) - 1))) -
          static_cast<float>(8388608 + kOffset);
 }
+/// 16 weights, half a block. The integers are multiplied with x as they are and the block's scale is applied
+/// once to their sum: one multiply-add a weight and one conversion.
+struct Q8_0 {
+  static constexpr Format kFormat = Format::q8_0;
+  using Sum = float;
+  static constexpr int kAhead = 4;
+  struct Piece {
+    uint4 q;
+    unsigned d;
+  };
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return {element<uint4>(row.values, i), element<unsigned short>(row.scales, i / 2)};
+  }
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const X& x, int i) {
+    const float q0 = dot_bytes(piece.q.x, x[4 * i]);
+    const float q1 = dot_bytes(piece.q.y, x[4 * i + 1]);
+    const float q2 = dot_bytes(piece.q.z, x[4 * i + 2]);
+    const float q3 = dot_bytes(piece.q.w, x[4 * i + 3]);
+    sum = fmaf(low_half_to_float(piece.d), (q0 + q1) + (q2 + q3), sum);
+  }
+  /// q . x over the four signed bytes in `bytes`, read as unsigned ones that are 128 larger.
+  static __device__ __forceinline__ float dot_bytes(unsigned bytes, float4 x) {
+    const unsigned q = bytes ^ 0x80808080u;
+    float sum = small<8, 128>(q, 0) * x.x;
+    sum = fmaf(small<8, 128>(q, 8), x.y, sum);
+    sum = fmaf(small<8, 128>(q, 16), x.z, sum);
+    return fmaf(small<8, 128>(q, 24), x.w, sum);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    return half_to_float(a.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(a.values)[i]);
+  }
+};
+
 template <int kOffset = 0>
 __device__ __forceinline__ float nibble(unsigned word, int shift) {
   return small<4, kOffset>(word, shift);
@@ -150,27 +148,28 @@ __device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word,
   sum.w = fmaf(fmaf(high.d, nibble(word, 28), high.m), x_high.w, sum.w);
 }
 
-/// Four lanes a block, 4 bytes a lane. Narrow rows (576 weights: 18 blocks) keep more lanes busy than with a
-/// block a lane.
+/// A piece is a block.
 struct Q4_1 {
   static constexpr Format kFormat = Format::q4_1;
   using Sum = float4;
-  static constexpr int kWeights = 8, kUnroll = 2;
+  static constexpr int kAhead = 2;
   struct Piece {
-    unsigned q, scales;
+    uint4 q;
+    unsigned scales;
   };
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return {element<unsigned, kReadonly>(row.values, i), element<unsigned, kReadonly>(row.scales, i / 4)};
+    return {element<uint4>(row.values, i), element<unsigned>(row.scales, i)};
   }
   static __device__ __forceinline__ Scale scale(unsigned scales) {
     return {low_half_to_float(scales), high_half_to_float(scales)};
   }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
-                                                      int i) {
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
     const Scale s = scale(piece.scales);
-    const int first = 8 * (i / 4) + i % 4;
-    multiply_add_nibbles(sum, piece.q, s, s, x[first], x[first + 4]);
+    multiply_add_nibbles(sum, piece.q.x, s, s, x[8 * i], x[8 * i + 4]);
+    multiply_add_nibbles(sum, piece.q.y, s, s, x[8 * i + 1], x[8 * i + 5]);
+    multiply_add_nibbles(sum, piece.q.z, s, s, x[8 * i + 2], x[8 * i + 6]);
+    multiply_add_nibbles(sum, piece.q.w, s, s, x[8 * i + 3], x[8 * i + 7]);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     const long long block = i / 32;
@@ -182,51 +181,37 @@ struct Q4_1 {
   }
 };
 
-/// Q4_1 with a block (16 bytes) a lane: lanes read x 128 bytes apart.
-struct Q4_1Block : Q4_1 {
-  static constexpr int kWeights = 32, kUnroll = 1;
-  struct Piece {
-    uint4 q;
-    unsigned scales;
-  };
-  template <bool kReadonly>
-  static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return {element<uint4, kReadonly>(row.values, i), element<unsigned, kReadonly>(row.scales, i)};
-  }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
-                                                      int i) {
-    const Scale s = scale(piece.scales);
-    multiply_add_nibbles(sum, piece.q.x, s, s, x[8 * i], x[8 * i + 4]);
-    multiply_add_nibbles(sum, piece.q.y, s, s, x[8 * i + 1], x[8 * i + 5]);
-    multiply_add_nibbles(sum, piece.q.z, s, s, x[8 * i + 2], x[8 * i + 6]);
-    multiply_add_nibbles(sum, piece.q.w, s, s, x[8 * i + 3], x[8 * i + 7]);
-  }
-};
-
-/// Nibbles as of Q4_1, four lanes a block; d is applied once to the sum of a lane's eight products, as of Q8_0.
+/// A piece is a block with nibbles as of Q4_1; d is applied once to the sum of its 32 products, as of Q8_0.
 struct Q4_0 {
   static constexpr Format kFormat = Format::q4_0;
   using Sum = float;
-  static constexpr int kWeights = 8, kUnroll = 2;
+  static constexpr int kAhead = 2;
   struct Piece {
-    unsigned q, d;
+    uint4 q;
+    unsigned d;
   };
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return {element<unsigned, kReadonly>(row.values, i),
-            element<unsigned short, kReadonly>(row.scales, i / 4)};
+    return {element<uint4>(row.values, i), element<unsigned short>(row.scales, i)};
   }
-  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const float4* x,
-                                                      int i) {
-    const float4 low = x[8 * (i / 4) + i % 4];
-    const float4 high = x[8 * (i / 4) + i % 4 + 4];
-    float4 dot = {nibble<8>(piece.q, 0) * low.x, nibble<8>(piece.q, 8) * low.y,
-                  nibble<8>(piece.q, 16) * low.z, nibble<8>(piece.q, 24) * low.w};
-    dot.x = fmaf(nibble<8>(piece.q, 4), high.x, dot.x);
-    dot.y = fmaf(nibble<8>(piece.q, 12), high.y, dot.y);
-    dot.z = fmaf(nibble<8>(piece.q, 20), high.z, dot.z);
-    dot.w = fmaf(nibble<8>(piece.q, 28), high.w, dot.w);
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float& sum, const Piece& piece, const X& x, int i) {
+    float4 dot = {0.f, 0.f, 0.f, 0.f};
+    dot_nibbles(dot, piece.q.x, x[8 * i], x[8 * i + 4]);
+    dot_nibbles(dot, piece.q.y, x[8 * i + 1], x[8 * i + 5]);
+    dot_nibbles(dot, piece.q.z, x[8 * i + 2], x[8 * i + 6]);
+    dot_nibbles(dot, piece.q.w, x[8 * i + 3], x[8 * i + 7]);
     sum = fmaf(low_half_to_float(piece.d), join(dot), sum);
+  }
+  /// sum[j] += (q[j] - 8) low[j] + (q[j + 4] - 8) high[j] for the 8 nibbles in `word`.
+  static __device__ __forceinline__ void dot_nibbles(float4& sum, unsigned word, float4 low, float4 high) {
+    sum.x = fmaf(nibble<8>(word, 0), low.x, sum.x);
+    sum.y = fmaf(nibble<8>(word, 8), low.y, sum.y);
+    sum.z = fmaf(nibble<8>(word, 16), low.z, sum.z);
+    sum.w = fmaf(nibble<8>(word, 24), low.w, sum.w);
+    sum.x = fmaf(nibble<8>(word, 4), high.x, sum.x);
+    sum.y = fmaf(nibble<8>(word, 12), high.y, sum.y);
+    sum.z = fmaf(nibble<8>(word, 20), high.z, sum.z);
+    sum.w = fmaf(nibble<8>(word, 28), high.w, sum.w);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     const int place = static_cast<int>(i % 32);
@@ -237,19 +222,17 @@ struct Q4_0 {
 
 /// A block's scales, 16 bytes: half d and dmin, then 6 bits of scale and of minimum for each of 8 sub-blocks of
 /// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
-/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A lane takes 4 bytes
-/// of values, and with them four weights of a sub-block and four of the next.
+/// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A piece is 16
+/// bytes of values: sixteen weights of a sub-block and sixteen of the next.
 struct Q4_K {
   static constexpr Format kFormat = Format::q4_k;
   using Sum = float4;
-  static constexpr int kWeights = 8, kUnroll = 2;
+  static constexpr int kAhead = 2;
   struct Piece {
-    unsigned q;
-    uint4 scales;
+    uint4 q, scales;
   };
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
-    return {element<unsigned, kReadonly>(row.values, i), element<uint4, kReadonly>(row.scales, i / 32)};
+    return {element<uint4>(row.values, i), element<uint4>(row.scales, i / 8)};
   }
   static __device__ __forceinline__ Scale scale(uint4 block, int sub_block) {
     const int shift = sub_block % 4 * 8;
@@ -262,12 +245,16 @@ struct Q4_K {
     return {low_half_to_float(block.x) * static_cast<float>(of_d),
             -(high_half_to_float(block.x) * static_cast<float>(of_dmin))};
   }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
-                                                      int i) {
-    const int group = i % 32 / 8;
-    const int first = 64 * (i / 32) + 16 * group + i % 8;
-    multiply_add_nibbles(sum, piece.q, scale(piece.scales, 2 * group), scale(piece.scales, 2 * group + 1),
-                         x[first], x[first + 8]);
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
+    const int group = i % 8 / 2;  // of two sub-blocks
+    const Scale low = scale(piece.scales, 2 * group);
+    const Scale high = scale(piece.scales, 2 * group + 1);
+    const int first = 64 * (i / 8) + 16 * group + 4 * (i % 2);
+    multiply_add_nibbles(sum, piece.q.x, low, high, x[first], x[first + 8]);
+    multiply_add_nibbles(sum, piece.q.y, low, high, x[first + 1], x[first + 9]);
+    multiply_add_nibbles(sum, piece.q.z, low, high, x[first + 2], x[first + 10]);
+    multiply_add_nibbles(sum, piece.q.w, low, high, x[first + 3], x[first + 11]);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     const long long block = i / 256;
@@ -286,39 +273,36 @@ struct Q4_K {
 struct Q6_K {
   static constexpr Format kFormat = Format::q6_k;
   using Sum = float4;
-  static constexpr int kWeights = 16, kUnroll = 1;
+  static constexpr int kAhead = 2;
   struct Piece {
     unsigned low, low_32, high;
     float d;
     signed char scales[4];  // of the quarters
   };
-  template <bool kReadonly>
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     const int block = i / 16;
     const int half_block = i % 16 / 8;
     const int word = i % 8;
     const int low = 48 * block + 16 * half_block + word;
     const int scale = 18 * block + 8 * half_block + word / 4;
-    return {element<unsigned, kReadonly>(row.values, low),
-            element<unsigned, kReadonly>(row.values, low + 8),
-            element<unsigned, kReadonly>(row.values, 48 * block + 32 + 8 * half_block + word),
-            low_half_to_float(element<unsigned short, kReadonly>(row.scales, 9 * block + 8)),
-            {element<signed char, kReadonly>(row.scales, scale),
-             element<signed char, kReadonly>(row.scales, scale + 2),
-             element<signed char, kReadonly>(row.scales, scale + 4),
-             element<signed char, kReadonly>(row.scales, scale + 6)}};
+    return {element<unsigned>(row.values, low),
+            element<unsigned>(row.values, low + 8),
+            element<unsigned>(row.values, 48 * block + 32 + 8 * half_block + word),
+            low_half_to_float(element<unsigned short>(row.scales, 9 * block + 8)),
+            {element<signed char>(row.scales, scale), element<signed char>(row.scales, scale + 2),
+             element<signed char>(row.scales, scale + 4), element<signed char>(row.scales, scale + 6)}};
   }
-  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const float4* x,
-                                                      int i) {
-    const float4* const of_lane = x + 32 * (i / 8) + i % 8;
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
+    const int first = 32 * (i / 8) + i % 8;
     const unsigned q0 = (piece.low & 0x0f0f0f0f) | (piece.high << 4 & 0x30303030);
     const unsigned q1 = (piece.low_32 & 0x0f0f0f0f) | (piece.high << 2 & 0x30303030);
     const unsigned q2 = (piece.low >> 4 & 0x0f0f0f0f) | (piece.high & 0x30303030);
     const unsigned q3 = (piece.low_32 >> 4 & 0x0f0f0f0f) | (piece.high >> 2 & 0x30303030);
-    sum.x = fmaf(piece.d * static_cast<float>(piece.scales[0]), dot(q0, of_lane[0]), sum.x);
-    sum.y = fmaf(piece.d * static_cast<float>(piece.scales[1]), dot(q1, of_lane[8]), sum.y);
-    sum.z = fmaf(piece.d * static_cast<float>(piece.scales[2]), dot(q2, of_lane[16]), sum.z);
-    sum.w = fmaf(piece.d * static_cast<float>(piece.scales[3]), dot(q3, of_lane[24]), sum.w);
+    sum.x = fmaf(piece.d * static_cast<float>(piece.scales[0]), dot(q0, x[first]), sum.x);
+    sum.y = fmaf(piece.d * static_cast<float>(piece.scales[1]), dot(q1, x[first + 8]), sum.y);
+    sum.z = fmaf(piece.d * static_cast<float>(piece.scales[2]), dot(q2, x[first + 16]), sum.z);
+    sum.w = fmaf(piece.d * static_cast<float>(piece.scales[3]), dot(q3, x[first + 24]), sum.w);
   }
   /// (q - 32) . x over the four bytes in `bytes`, each below 64.
   static __device__ __forceinline__ float dot(unsigned bytes, float4 x) {
@@ -340,5 +324,23 @@ struct Q6_K {
     return half_to_float(scales[8]) * scale * static_cast<float>(static_cast<int>(low | high << 4) - 32);
   }
 };
+
+/// The trait of a format.
+template <Format>
+struct Reads;
+template <>
+struct Reads<Format::f32> : F32 {};
+template <>
+struct Reads<Format::f16> : F16 {};
+template <>
+struct Reads<Format::q8_0> : Q8_0 {};
+template <>
+struct Reads<Format::q4_1> : Q4_1 {};
+template <>
+struct Reads<Format::q4_0> : Q4_0 {};
+template <>
+struct Reads<Format::q4_k> : Q4_K {};
+template <>
+struct Reads<Format::q6_k> : Q6_K {};
 
 }  // namespace formats

@@ -1,87 +1,148 @@
 #pragma once
 // y = A x by units of kRows rows, each done by one warp; the format says how a lane reads a piece of a row and what it
-// sums into. Lanes take pieces in turn; a lane's sums are joined, then xor pairs of lanes.
-// kReadonly asks whether weights should come through the read-only cache: they gain nothing by it on an H200
-// (F16 the same speed, Q4_1 0.7 of it), and so no kernel does; Maxwell has not been asked.
+// sums into. Lanes take pieces in turn; a lane's sums are joined, then xor pairs of lanes: this order follows from the
+// shape alone, whoever does the unit.
 #include "kernels/formats.cuh"
 #include "kernels/gemv.h"
 
 namespace ops::gemv {
 
-constexpr int kBlock = 256;  // threads that put x into shared memory together
+constexpr int kBlock = 256;
+constexpr int kRows = 2;
 
-/// A lane's first piece of each of a unit's rows: it needs no x, so that it can be in flight before x is there.
-template <class F, int kRows>
-struct First {
-  typename F::Piece piece[kRows];
+/// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
+/// are served together meet in a bank.
+struct PaddedX {
+  float4* x;
+  __device__ __forceinline__ float4& operator[](int i) const { return x[i + i / 8]; }
+};
+/// x where it lies, for rows too wide for shared memory.
+struct GlobalX {
+  const float4* __restrict__ x;
+  __device__ __forceinline__ const float4& operator[](int i) const { return x[i]; }
 };
 
-/// Row `r` of a unit; behind the last row the last one, whose result is not kept.
-template <class F, int kRows>
-__device__ __forceinline__ formats::Row row_of(const Matrix& a, int unit, int r) {
-  return formats::row_of<F>(a, min_of(kRows * unit + r, a.rows - 1));
-}
-
-template <class F, int kRows, bool kReadonly = false>
-__device__ __forceinline__ First<F, kRows> preload(const Group<32>& warp, const Matrix& a, int unit) {
-  const int lane = warp.thread;
-  First<F, kRows> first{};
-  if (lane < a.stride / F::kWeights) {
+struct Rows {
+  formats::Row row[kRows];
+};
+/// Rows 2 unit and 2 unit + 1; behind the last row the last one, whose result is not kept.
+template <class F>
+__device__ __forceinline__ Rows rows_of(const Matrix& a, int unit) {
+  Rows rows;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r)
-      first.piece[r] = F::template load<kReadonly>(row_of<F, kRows>(a, unit, r), lane);
-  }
-  return first;
+  for (int r = 0; r < kRows; ++r) rows.row[r] = formats::row_of<F>(a, min_of(kRows * unit + r, a.rows - 1));
+  return rows;
 }
 
-/// The rest of the unit. x (stride), in global or shared memory.
-template <class F, int kRows, bool kReadonly = false>
-__device__ __forceinline__ void run(const Group<32>& warp, const Matrix& a, int unit,
-                                    const First<F, kRows>& first, const float4* __restrict__ x,
-                                    float* __restrict__ y) {
+/// What a lane has in flight: pieces that need no x, so that they can be on their way before x is there.
+template <class F>
+struct Ahead {
+  typename F::Piece piece[F::kAhead][kRows];
+};
+template <class F>
+__device__ __forceinline__ void load_slot(Ahead<F>& ahead, int slot, const Rows& rows, int i, int n_pieces) {
+  if (i < n_pieces) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) ahead.piece[slot][r] = F::load(rows.row[r], i);
+  }
+}
+template <class F>
+__device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& rows, int n_pieces) {
+  Ahead<F> ahead{};
+#pragma unroll
+  for (int slot = 0; slot < F::kAhead; ++slot)
+    load_slot(ahead, slot, rows, warp.thread + 32 * slot, n_pieces);
+  return ahead;
+}
+
+/// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
+/// the row's end for one of the unit that comes next.
+template <class F, class X>
+__device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, const Rows& next_rows,
+                                    int n_pieces, const X& x, Ahead<F>& ahead, float (&totals)[kRows]) {
+  constexpr int kStep = 32 * F::kAhead;
   const int lane = warp.thread;
-  const int n_pieces = a.stride / F::kWeights;
-  formats::Row rows[kRows];
   typename F::Sum sums[kRows];
 #pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    rows[r] = row_of<F, kRows>(a, unit, r);
-    sums[r] = {};
-    if (lane < n_pieces) F::multiply_add(sums[r], first.piece[r], x, lane);
-  }
-#pragma unroll F::kUnroll
-  for (int i = lane + 32; i < n_pieces; i += 32) {
+  for (int r = 0; r < kRows; ++r) sums[r] = {};
+  for (int start = 0; start < n_pieces; start += kStep) {
+    const bool last = start + kStep >= n_pieces;
+    Rows from;  // chosen pointer by pointer: a chosen struct would go to memory
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) F::multiply_add(sums[r], F::template load<kReadonly>(rows[r], i), x, i);
+    for (int r = 0; r < kRows; ++r) {
+      from.row[r].values = last ? next_rows.row[r].values : rows.row[r].values;
+      from.row[r].scales = last ? next_rows.row[r].scales : rows.row[r].scales;
+    }
+    const int first = last ? 0 : start + kStep;
+#pragma unroll
+    for (int slot = 0; slot < F::kAhead; ++slot) {
+      const int i = start + 32 * slot + lane;
+      if (i < n_pieces) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) F::multiply_add(sums[r], ahead.piece[slot][r], x, i);
+      }
+      load_slot(ahead, slot, from, first + 32 * slot + lane, n_pieces);
+    }
   }
-  float totals[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) totals[r] = formats::join(sums[r]);
   warp_sums(totals);
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const int row = kRows * unit + r;
-    if (lane == 0 && row < a.rows) y[row] = totals[r];
+}
+
+/// The units of a launch, each warp every warp.count-th: rows(unit) are its rows, fill() is called once by all threads of
+/// the block and is behind a barrier when x can be read, store(unit, totals) is called by every lane.
+template <class F, class X, class RowsOf, class Fill, class Store>
+__device__ __forceinline__ void walk(int n_units, int stride, const X& x, RowsOf rows_of_unit, Fill fill,
+                                     Store store) {
+  const auto warp = Group<32>::mine();
+  const int n_pieces = stride / kFormats[static_cast<int>(F::kFormat)].piece;
+  const int last = n_units - 1;
+  Rows rows = rows_of_unit(min_of(warp.rank, last));
+  Ahead<F> ahead = preload<F>(warp, rows, n_pieces);
+  fill();
+  for (int unit = warp.rank; unit <= last; unit += warp.count) {
+    const Rows next = rows_of_unit(min_of(unit + warp.count, last));
+    float totals[kRows];
+    run<F>(warp, rows, next, n_pieces, x, ahead, totals);
+    store(unit, totals);
+    rows = next;
   }
 }
 
-/// One row, x from global memory.
-template <class F>
-__device__ __forceinline__ void warp_row(const Group<32>& warp, const GemvParams& p, int unit) {
-  const First<F, 1> first = preload<F, 1>(warp, p.a, unit);
-  run<F, 1>(warp, p.a, unit, first, reinterpret_cast<const float4*>(p.x), p.y);
+/// Puts x (stride) into shared memory: all threads of a block of kBlock.
+__device__ __forceinline__ void copy_x(const PaddedX& to, const float* __restrict__ x, int stride) {
+  const float4* const __restrict__ from = reinterpret_cast<const float4*>(x);
+  for (int i = static_cast<int>(threadIdx.x); i < stride / 4; i += kBlock) to[i] = from[i];
+  __syncthreads();
 }
 
-/// Two rows that share every read of x, which the whole block puts into `x` (stride / 4): all of its warps come, also
-/// those without rows.
+/// Kept by lane 0 of the rows that there are.
+__device__ __forceinline__ void store_rows(const Matrix& a, int unit, const float (&totals)[kRows],
+                                           float* y) {
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    const int row = kRows * unit + r;
+    if (threadIdx.x % 32 == 0 && row < a.rows) y[row] = totals[r];
+  }
+}
+
+__device__ __forceinline__ int n_units(const Matrix& a) { return (a.rows + kRows - 1) / kRows; }
+
 template <class F>
-__device__ __forceinline__ void warp_two_rows(const Group<32>& warp, const GemvParams& p, int unit,
-                                              float4* x) {
-  const First<F, 2> first = preload<F, 2>(warp, p.a, unit);  // behind the last row that row once more
-  const float4* const __restrict__ from = reinterpret_cast<const float4*>(p.x);
-  for (int i = static_cast<int>(threadIdx.x); i < p.a.stride / 4; i += kBlock) x[i] = from[i];
-  __syncthreads();
-  if (2 * unit < p.a.rows) run<F, 2>(warp, p.a, unit, first, x, p.y);
+__device__ __forceinline__ void shared(const GemvParams& p, float4* memory) {
+  const PaddedX x{memory};
+  walk<F>(
+      n_units(p.a), p.a.stride, x, [&](int unit) { return rows_of<F>(p.a, unit); },
+      [&] { copy_x(x, p.x, p.a.stride); },
+      [&](int unit, const float(&totals)[kRows]) { store_rows(p.a, unit, totals, p.y); });
+}
+
+template <class F>
+__device__ __forceinline__ void global(const GemvParams& p) {
+  walk<F>(
+      n_units(p.a), p.a.stride, GlobalX{reinterpret_cast<const float4*>(p.x)},
+      [&](int unit) { return rows_of<F>(p.a, unit); }, [] {},
+      [&](int unit, const float(&totals)[kRows]) { store_rows(p.a, unit, totals, p.y); });
 }
 
 }  // namespace ops::gemv

@@ -1,4 +1,4 @@
-"""A file written whole or not at all: what reads it sees the old one or the new one."""
+"""Files written whole or not at all: what reads one sees the old one or the new one."""
 import os
 import secrets
 import stat
@@ -20,22 +20,32 @@ def check_output(path, inputs):
 
 def write(path, text):
     """Replaces the file that the path leads to. On any error or interrupt nothing is left beside what was there."""
-    content = text.encode("utf-8")
-    path = os.path.realpath(os.fsencode(path))
-    partial = path + b"." + secrets.token_hex(8).encode() + b".partial"
+    write_all({path: text})
+
+
+def write_all(texts):
+    """write() of {path: text}: all are on the disk before the first is replaced."""
+    partials = {}  # partial: the file that it becomes
     try:
-        with open(partial, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        for path, text in texts.items():
+            path = os.path.realpath(os.fsencode(path))
+            partial = path + b"." + secrets.token_hex(8).encode() + b".partial"
+            partials[partial] = path
+            with open(partial, "xb") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+        for partial, path in partials.items():
+            os.replace(partial, path)
     finally:
+        for partial in partials:
+            try:
+                os.unlink(partial)
+            except OSError:
+                pass  # it is the file now, or was never made
+    for name in {os.path.dirname(path) for path in partials.values()}:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.unlink(partial)
-        except OSError:
-            pass  # it is the file now, or was never made
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the new name outlives a loss of power
-    finally:
-        os.close(folder)
+            os.fsync(folder)  # the new name outlives a loss of power
+        finally:
+            os.close(folder)

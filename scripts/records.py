@@ -25,10 +25,11 @@ class RecordsError(Exception):
 
 
 class Run:
-    """One program's run: its header, its records in their order, and its end, None if it was cut short."""
+    """One program's run: its header, its records in their order, and its end, None if it was cut short; `lines` as they stand in files,
+    the header's first."""
 
-    def __init__(self, header, file):
-        self.header, self.file, self.records, self.end = header, file, [], None
+    def __init__(self, header, file, line):
+        self.header, self.file, self.records, self.end, self.lines = header, file, [], None, [line]
 
     @property
     def program(self):
@@ -61,7 +62,7 @@ def read(paths):
     for path in paths:
         for number, line in lines(path, notes):
             where = f"'{printable(path)}' line {number}"
-            found.append((where, path, parse(line, where, validate, version)))
+            found.append((where, path, line, parse(line, where, validate, version)))
     return join(found), notes
 
 
@@ -246,7 +247,7 @@ def expected(schema, rule=None):
 def join(found):
     """The runs. Each record belongs to the header with its run id, must be of the same kind of device, and ends it at most once."""
     runs, headers = {}, {}
-    for where, path, record in found:
+    for where, path, line, record in found:
         if record["kind"] != "header":
             continue
         if record["run"] in runs:
@@ -255,8 +256,8 @@ def join(found):
         if record["device_kind"] != ("none" if device is None else device["kind"]):
             raise RecordsError(f"{where}: device_kind is '{record['device_kind']}', but device is "
                                f"{'null' if device is None else device['kind']}")
-        runs[record["run"]], headers[record["run"]] = Run(record, printable(os.path.basename(path))), where
-    for where, _, record in found:
+        runs[record["run"]], headers[record["run"]] = Run(record, printable(os.path.basename(path)), line), where
+    for where, _, line, record in found:
         if record["kind"] == "header":
             continue
         run = runs.get(record["run"])
@@ -264,6 +265,7 @@ def join(found):
             raise RecordsError(f"{where}: '{record['kind']}' record of run {record['run']}, which has no header")
         if record["device_kind"] != run.kind:
             raise RecordsError(f"{where}: device_kind is '{record['device_kind']}', but the header of run {record['run']} says '{run.kind}'")
+        run.lines.append(line)
         if record["kind"] != "end":
             run.records.append(record)
         elif run.end is None:

@@ -17,6 +17,7 @@ try:
     from plotly.offline import get_plotlyjs
 
     import atomic_file
+    import evidence
     from records import RecordsError, printable, read, reason
 except ImportError as error:
     sys.exit(f"report.py: error: {error}: run scripts/setup and use .venv/bin/python")
@@ -58,38 +59,19 @@ def compare_hashes(runs):
     (results/README.md). The lines of those that differ."""
     by_case = collections.defaultdict(list)
     for run, record in of_kind(runs, "parity"):
-        if record["passed"] and record["bit_exact"] and record["output_hash"]:
-            by_case[record["line"]].append((run, record))
+        for line, output in evidence.outputs(record):
+            by_case[line].append((run.header["time"], (evidence.origin(run, record), output)))
     counts, different = collections.Counter(), []
     for line, found in by_case.items():
-        newest = max(found, key=lambda item: item[0].header["time"])
+        newest = max(found, key=lambda item: item[0])
         for other in found:
             if other is newest:
                 continue
-            if other[1]["output_hash"] == newest[1]["output_hash"]:
-                counts["equal"] += 1
-            elif excused(*other, *newest):
-                counts["stale"] += 1
-            else:
-                counts["different"] += 1
+            finding = evidence.compare({other[1]}, {newest[1]})
+            counts[finding] += 1
+            if finding == "different":
                 different.append(line)
     return counts, different
-
-
-def excused(run, record, other_run, other):
-    """Whether two outputs may differ: the kernels' source, the launch, or within one arch the compiler is another."""
-    launches = record["launch"], other["launch"]
-    same_arch = record["image"]["arch"] == other["image"]["arch"]
-    return (record["source_hash"] != other["source_hash"] or (None not in launches and launches[0] != launches[1]) or
-            (same_arch and compiler(run, record) != compiler(other_run, other)))
-
-
-def compiler(run, record):
-    """What made the machine code: of PTX that is the driver too."""
-    if run.kind == "simt":
-        return run.header["compiler"]
-    ptx = record["image"]["arch"].startswith("compute_")
-    return run.header["images"]["toolkit"], run.header["device"]["driver"] if ptx else ""
 
 
 def judge(runs):

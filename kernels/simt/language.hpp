@@ -88,6 +88,11 @@ __forceinline__ T load_readonly(const T* p) {
   return *p;
 }
 
+template <class T>
+__forceinline__ T load_once(const T* p) {
+  return *p;
+}
+
 namespace simt {
 template <class T>
 __forceinline__ T exchange(unsigned mask, T v, unsigned source) {

@@ -143,7 +143,7 @@ TEST_F(Suites, DeclaredChainsAreNotTooLong) {
 }
 
 TEST_F(Suites, SeedsMatter) {
-  Case c = Case::parse("gemv_f32/warp rows=5,cols=64 R seed=1");
+  Case c = Case::parse("gemv_f32/shared rows=5,cols=64 R seed=1");
   const std::uint64_t first = run(c).output_hash;
   c.seed = 2;
   EXPECT_NE(run(c).output_hash, first);
@@ -163,10 +163,10 @@ TEST_F(Suites, WorkOfAttentionGrowsWithTheContext) {
 
 TEST_F(Suites, BadCasesAreUsageErrors) {
   for (const char* line :
-       {"gemv_f99/warp rows=5,cols=64 R seed=1", "gemv_f32/wrap rows=5,cols=64 R seed=1",
-        "gemv_f32/warp rows=5,cols=64 Q seed=1", "gemv_f32/warp rows=5 R seed=1",
-        "gemv_f32/warp cols=5,rows=64 R seed=1", "gemv_f32/warp rows=0,cols=64 R seed=1",
-        "gemv_q8_0/warp rows=5,cols=33 R seed=1", "rms_norm/warp n_rows=1,width=33 random seed=1",
+       {"gemv_f99/shared rows=5,cols=64 R seed=1", "gemv_f32/wrap rows=5,cols=64 R seed=1",
+        "gemv_f32/shared rows=5,cols=64 Q seed=1", "gemv_f32/shared rows=5 R seed=1",
+        "gemv_f32/shared cols=5,rows=64 R seed=1", "gemv_f32/shared rows=0,cols=64 R seed=1",
+        "gemv_q8_0/shared rows=5,cols=33 R seed=1", "rms_norm/warp n_rows=1,width=33 random seed=1",
         "rope_neox/pair n_heads=1,head_dim=8,n_rotated=10,position=1 random seed=1",
         "kv_append/element n_kv_heads=1,head_dim=8,position=3,n_positions=3,head_major=0 random seed=1",
         "attention_decode/tile n_heads=3,n_kv_heads=2,head_dim=64,context=1,head_major=0 c seed=1",
@@ -371,7 +371,7 @@ TEST_F(Suites, AFarCaseTakesLittleMemory) {
     return resident * 4096 / 0x1p20;
   };
   const double before = resident_mib();
-  const Case c = Case::parse("gemv_f32/warp rows=2097157,cols=2080 far seed=1");
+  const Case c = Case::parse("gemv_f32/shared rows=2097157,cols=2080 far seed=1");
   const std::unique_ptr<Trial> trial = suite(c.op).trial(*device, c);
   trial->reset(*stream);
   trial->launch(*stream);

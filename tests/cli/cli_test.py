@@ -462,7 +462,7 @@ class RecordsFile(CliTest):
 
 
 class Parity(CliTest):
-    LINE = "gemv_f16/warp rows=33,cols=64 R seed=1"
+    LINE = "gemv_f16/shared rows=33,cols=64 R seed=1"
 
     def test_nothing_matches(self):
         for arguments in (["--op", "nosuch"], ["--filter", "zzz"], ["--op", "argmax", "--filter", "gemv"]):
@@ -498,29 +498,29 @@ class Parity(CliTest):
             "gemv_f16": ["gemv_f16", "expected"],
             "gemv_f16/": ["no op and variant"],
             "/warp rows=33,cols=64 R seed=1": ["no op and variant"],
-            "gemv_f61/warp rows=33,cols=64 R seed=1": ["no op 'gemv_f61'", "argmax"],
-            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "rows2_shared"],
-            "gemv_f16/warp": ["no shape"],
-            "gemv_f16/warp row=33,cols=64 R seed=1": ["row=33", "rows,cols"],
-            "gemv_f16/warp rows=33 R seed=1": ["rows,cols"],
-            "gemv_f16/warp rows=33,cols=64,z=1 R seed=1": ["rows,cols", "z=1"],
-            "gemv_f16/warp rows=33,rows=64 R seed=1": ["'rows' twice"],
-            "gemv_f16/warp =33,cols=64 R seed=1": ["without a name"],
-            "gemv_f16/warp rows=0,cols=64 R seed=1": ["rows=0", "from 1"],
-            "gemv_f16/warp rows=-3,cols=64 R seed=1": ["rows=-3", "from 1"],
-            "gemv_f16/warp rows=x,cols=64 R seed=1": ["rows 'x'", "not a number"],
-            "gemv_f16/warp rows=,cols=64 R seed=1": ["rows ''", "not a number"],
-            "gemv_f16/warp rows=2147483647,cols=64 R seed=1": ["rows=2147483647", "from 1 to"],
-            "gemv_f16/warp rows=99999999999,cols=64 R seed=1": ["'99999999999'", "not a number in range"],
-            "gemv_q4_1/block rows=3,cols=33 R seed=1": ["cols=33", "multiple of 32"],
-            "gemv_f16/warp rows=33,cols=64 Q seed=1": ["no inputs 'Q'", "S-cancel"],
-            "gemv_f16/warp rows=33,cols=64": ["no class of inputs"],
-            "gemv_f16/warp rows=33,cols=64 R": ["no seed="],
-            "gemv_f16/warp rows=33,cols=64 R sed=1": ["no seed="],
-            "gemv_f16/warp rows=33,cols=64 R seed=": ["seed ''", "not a number"],
-            "gemv_f16/warp rows=33,cols=64 R seed=-1": ["seed '-1'", "not a number in range"],
-            "gemv_f16/warp rows=33,cols=64 R seed=18446744073709551616": ["not a number in range"],
-            "gemv_f16/warp rows=33,cols=64 R seed=1 more": ["'more'"],
+            "gemv_f61/shared rows=33,cols=64 R seed=1": ["no op 'gemv_f61'", "argmax"],
+            "gemv_f16/wrap rows=33,cols=64 R seed=1": ["'gemv_f16'", "no variant 'wrap'", "shared"],
+            "gemv_f16/shared": ["no shape"],
+            "gemv_f16/shared row=33,cols=64 R seed=1": ["row=33", "rows,cols"],
+            "gemv_f16/shared rows=33 R seed=1": ["rows,cols"],
+            "gemv_f16/shared rows=33,cols=64,z=1 R seed=1": ["rows,cols", "z=1"],
+            "gemv_f16/shared rows=33,rows=64 R seed=1": ["'rows' twice"],
+            "gemv_f16/shared =33,cols=64 R seed=1": ["without a name"],
+            "gemv_f16/shared rows=0,cols=64 R seed=1": ["rows=0", "from 1"],
+            "gemv_f16/shared rows=-3,cols=64 R seed=1": ["rows=-3", "from 1"],
+            "gemv_f16/shared rows=x,cols=64 R seed=1": ["rows 'x'", "not a number"],
+            "gemv_f16/shared rows=,cols=64 R seed=1": ["rows ''", "not a number"],
+            "gemv_f16/shared rows=2147483647,cols=64 R seed=1": ["rows=2147483647", "from 1 to"],
+            "gemv_f16/shared rows=99999999999,cols=64 R seed=1": ["'99999999999'", "not a number in range"],
+            "gemv_q4_1/shared rows=3,cols=33 R seed=1": ["cols=33", "multiple of 32"],
+            "gemv_f16/shared rows=33,cols=64 Q seed=1": ["no inputs 'Q'", "S-cancel"],
+            "gemv_f16/shared rows=33,cols=64": ["no class of inputs"],
+            "gemv_f16/shared rows=33,cols=64 R": ["no seed="],
+            "gemv_f16/shared rows=33,cols=64 R sed=1": ["no seed="],
+            "gemv_f16/shared rows=33,cols=64 R seed=": ["seed ''", "not a number"],
+            "gemv_f16/shared rows=33,cols=64 R seed=-1": ["seed '-1'", "not a number in range"],
+            "gemv_f16/shared rows=33,cols=64 R seed=18446744073709551616": ["not a number in range"],
+            "gemv_f16/shared rows=33,cols=64 R seed=1 more": ["'more'"],
         }.items():
             path = self.folder / "x.jsonl"
             # The good case in front must not run either.
@@ -528,7 +528,7 @@ class Parity(CliTest):
         self.assert_nothing_written()
 
     def test_a_case_that_memory_cannot_hold_fails_alone(self):
-        line = "gemv_f16/warp rows=8388608,cols=8388608 R seed=1"
+        line = "gemv_f16/shared rows=8388608,cols=8388608 R seed=1"
         path = self.folder / "x.jsonl"
         result = run("m40llm-parity", *SIMT, "--case", line, "--case", self.LINE, "--json", path)
         self.assertEqual(result.returncode, 1, result.stderr)
@@ -543,7 +543,7 @@ class Parity(CliTest):
 
         path = self.folder / "x.jsonl"
         begin = time.monotonic()
-        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/warp rows=65536,cols=65536 R seed=1", "--case", self.LINE,
+        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/shared rows=65536,cols=65536 R seed=1", "--case", self.LINE,
                      "--json", path, preexec_fn=limit)
         self.assertLess(time.monotonic() - begin, 20)  # to fill 17 GB takes longer
         self.assertEqual(result.returncode, 1, result.stderr)
