@@ -100,10 +100,6 @@ inline Counted warp_sum(Counted v) {
   warp_sums(sum);
   return sum[0];
 }
-template <int kSums>
-void warp_sums(Counted (&v)[kSums]) {
-  for (Counted& each : v) each = warp_sum(each);
-}
 inline Counted warp_max(Counted v) {
   for (unsigned offset = 16; offset != 0; offset /= 2) {
     const Counted other = shuffle_xor(simt::kFullMask, v, offset);
