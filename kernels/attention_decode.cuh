@@ -478,7 +478,7 @@ template <int kHeads>
 __device__ __forceinline__ void split_all(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
                                           SplitShared<kHeads>& shared) {
   int longest = 0;
-  for (int row = 0; row < p.n_rows; ++row) longest = max_of(longest, p.position[row] + 1);
+  for (int r = 0; r < p.n_rows; ++r) longest = max_of(longest, p.position[r] + 1);
   const int n_units = p.n_rows * p.n_kv_heads * sets_a_kv_head<kHeads>(p) * ((longest + kChunk - 1) / kChunk);
   for (int unit = n_units - block.count + block.rank; unit >= 0; unit -= block.count) {
     const SplitUnit u = split_unit<kHeads>(p, unit);
