@@ -4,6 +4,8 @@
 /// Positions of a unit of `split`: with them the order of its sums follows from the shape alone.
 constexpr int kAttentionChunk = 64;
 
+constexpr int kAttentionHeadDim = 256;  // the largest that a variant takes
+
 /// What `split` makes of each chunk of a sequence before they are merged. Null where no sequence has room for two.
 struct AttentionChunks {
   float* outputs;     // (n_rows, n_heads, n_chunks, head_dim), each with the chunk's own maximum
@@ -25,7 +27,7 @@ struct AttentionDecodeParams {
   int n_rows;
   int n_heads;
   int n_kv_heads;
-  int head_dim;  // a multiple of 8, at most 256
+  int head_dim;  // a multiple of 8, at most kAttentionHeadDim
   float scale;
   AttentionChunks chunks = {};  // of `split`, which sets them
 };

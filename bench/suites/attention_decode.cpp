@@ -77,11 +77,10 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     return params;
   }
   void check_together(const Shape& shape) const override {
-    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 256 ||
+    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > kAttentionHeadDim ||
         at(shape, "head_major") > 1) {
-      throw UsageError("op '" + op() +
-                       "': n_heads a multiple of n_kv_heads, head_dim at most 256 and head_major 0 or 1 are "
-                       "expected in '" +
+      throw UsageError("op '" + op() + "': n_heads a multiple of n_kv_heads, head_dim at most " +
+                       std::to_string(kAttentionHeadDim) + " and head_major 0 or 1 are expected in '" +
                        to_string(shape) + "'");
     }
   }

@@ -80,7 +80,7 @@ std::vector<Launch> split(const AttentionDecodeParams& p, int n_sms, const WorkM
 }
 /// The units are counted in an int.
 bool split_applies(const AttentionDecodeParams& p) {
-  return p.head_dim <= 256 && n_sets(p) * chunks_of_room(p) <= std::numeric_limits<int>::max();
+  return p.head_dim <= kAttentionHeadDim && n_sets(p) * chunks_of_room(p) <= std::numeric_limits<int>::max();
 }
 int split_chain(const AttentionDecodeParams& p, int n_positions) {
   int lanes = 1;

@@ -116,6 +116,7 @@ const NamedShape kShapes[] = {
                 gguf::TensorType::q8_0, gguf::TensorType::f16}}},
     // As many heads of K and V as of queries, together wider than the model.
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
+    {"heads_of_256", {.n_heads = 5, .n_kv_heads = 1, .head_dim = 256, .n_rotated = 256}},
     {"frequency_factors", {.rope_factors = true}},
     // Biases, and pairs that stand half of the rotated dimensions apart.
     {"qwen2", {.architecture = "qwen2"}},
