@@ -23,7 +23,7 @@ class SeparateOps {
   }
   template <class Params>
   void run(const Op<Params>& op, const Params& params) {
-    for (const Launch& launch : op.default_variant(params).launches(params, device_.n_sms(), nullptr))
+    for (const Launch& launch : op.default_variant(params).launches(params, device_.n_sms(), {}))
       stream_->launch(launch);
   }
   /// x (width) normalized, zeros behind it up to `stride`.

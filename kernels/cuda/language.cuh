@@ -78,6 +78,14 @@ __device__ __forceinline__ float warp_sum(float v) {
   for (unsigned offset = 16; offset != 0; offset /= 2) v += shuffle_xor(0xffffffffu, v, offset);
   return v;
 }
+/// Of several values, over each `lanes` adjacent lanes (a power of two): pairs lanes / 2, ..., 2, 1 lanes apart.
+template <int kSums>
+__device__ __forceinline__ void warp_sums(float (&v)[kSums], unsigned lanes) {
+  for (unsigned offset = lanes / 2; offset != 0; offset /= 2) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) v[i] += shuffle_xor(0xffffffffu, v[i], offset);
+  }
+}
 /// Of several values: what warp_sum gives for each.
 template <int kSums>
 __device__ __forceinline__ void warp_sums(float (&v)[kSums]) {

@@ -170,7 +170,11 @@ TEST_F(Suites, BadCasesAreUsageErrors) {
         "rope_neox/pair n_heads=1,head_dim=8,n_rotated=10,position=1 random seed=1",
         "kv_append/element n_kv_heads=1,head_dim=8,position=3,n_positions=3,head_major=0 random seed=1",
         "attention_decode/tile n_heads=3,n_kv_heads=2,head_dim=64,context=1,head_major=0 c seed=1",
-        "attention_decode/tile n_heads=2,n_kv_heads=2,head_dim=136,context=1,head_major=0 c seed=1"}) {
+        "attention_decode/tile n_heads=2,n_kv_heads=2,head_dim=136,context=1,head_major=0 c seed=1",
+        "attention_decode/warps n_heads=2,n_kv_heads=2,head_dim=136,context=1,head_major=0 c seed=1",
+        "attention_decode/split n_heads=2,n_kv_heads=2,head_dim=264,context=1,head_major=0 c seed=1",
+        "attention_decode/split n_heads=16777216,n_kv_heads=8,head_dim=8,context=65536,head_major=0 c "
+        "seed=1"}) {
     EXPECT_THROW(run(Case::parse(line)), UsageError) << line;
   }
 }
