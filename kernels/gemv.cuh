@@ -99,6 +99,7 @@ __device__ __forceinline__ void walk(int n_units, int stride, const X& x, RowsOf
   const int last = n_units - 1;
   Rows rows = rows_of_unit(min_of(warp.rank, last));
   Ahead<F> ahead = preload<F>(warp, rows, n_pieces);
+  wait_for_earlier_kernels();
   fill();
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
     const Rows next = rows_of_unit(min_of(unit + warp.count, last));

@@ -25,9 +25,9 @@ std::vector<Launch> blocks(const ArgmaxParams& p, int n_sms, const WorkMemory& m
   split.n_parts = n_parts(p, n_sms);
   split.parts = reinterpret_cast<ArgmaxCandidate*>(memory.scratch);
   return {Launch(Kernel<ArgmaxParams>{"argmax_parts", argmax_parts},
-                 {{static_cast<unsigned>(p.n_rows * split.n_parts)}, kBlock}, split),
+                 overlapping({{static_cast<unsigned>(p.n_rows * split.n_parts)}, kBlock}), split),
           Launch(Kernel<ArgmaxParams>{"argmax_join", argmax_join},
-                 {{static_cast<unsigned>(p.n_rows)}, kWarpSize}, split)};
+                 overlapping({{static_cast<unsigned>(p.n_rows)}, kWarpSize}), split)};
 }
 std::size_t blocks_scratch(const ArgmaxParams& p, int n_sms) {
   return static_cast<std::size_t>(p.n_rows) * static_cast<std::size_t>(n_parts(p, n_sms)) *

@@ -76,7 +76,8 @@ std::vector<Launch> split(const AttentionDecodeParams& p, int n_sms, const WorkM
   }
   const auto blocks =
       std::min<std::int64_t>(std::int64_t{n_sms} * kBlocksPerSm, n_sets(p) * chunks_of_room(p));
-  return {Launch(kSplit[heads_a_set(p) - 1], {{static_cast<unsigned>(blocks)}, kSplitThreads}, with)};
+  return {Launch(kSplit[heads_a_set(p) - 1], overlapping({{static_cast<unsigned>(blocks)}, kSplitThreads}),
+                 with)};
 }
 /// The units are counted in an int.
 bool split_applies(const AttentionDecodeParams& p) {

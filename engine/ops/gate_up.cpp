@@ -11,7 +11,8 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const GateUpParams& p, int n_sms) {
-  return {{walking_blocks(kProductRows * p.gate.rows, n_sms)}, kProductBlock, padded_x_bytes(p.gate)};
+  return overlapping(
+      {{walking_blocks(kProductRows * p.gate.rows, n_sms)}, kProductBlock, padded_x_bytes(p.gate)});
 }
 // An exponential begins a new chain; behind it are a sum, a quotient and two products, before it the gate.
 int chain(const GateUpParams& p, int) { return normed_chain(p.gate.cols) + product_chain(p.gate) + 2; }

@@ -12,10 +12,10 @@ namespace m40llm {
 namespace {
 
 LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
-  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock};
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock});
 }
 LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
-  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)};
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int chain(const GemvAddParams& p, int) { return product_chain(p.a) + 1; }
 Work work(const GemvAddParams& p) {

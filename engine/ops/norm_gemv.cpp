@@ -11,7 +11,7 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const NormGemvParams& p, int n_sms) {
-  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)};
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int chain(const NormGemvParams& p, int) { return normed_chain(p.a.cols) + product_chain(p.a); }
 Work work(const NormGemvParams& p) {

@@ -17,8 +17,8 @@ Matrix matrix_of(const QkvParams& p) {
 }
 
 LaunchConfig config(const QkvParams& p, int n_sms) {
-  return {
-      {walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))};
+  return overlapping(
+      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))});
 }
 // Bias and rope.
 int chain(const QkvParams& p, int) {

@@ -103,6 +103,14 @@ __device__ __forceinline__ float warp_max(float v) {
 
 __device__ __forceinline__ unsigned atomic_add(unsigned* p, unsigned v) { return atomicAdd(p, v); }
 
+/// What earlier kernels wrote can be read behind it, and what they read be written. A kernel that calls it, in every
+/// thread, may be launched while they still run (LaunchConfig::overlaps), and lets the next one begin.
+__device__ __forceinline__ void wait_for_earlier_kernels() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a
 // volatile access is what the compiler makes of them there too.
 __device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {

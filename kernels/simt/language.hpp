@@ -93,6 +93,9 @@ __forceinline__ T load_once(const T* p) {
   return *p;
 }
 
+/// Launches of a stream run one after the other here.
+__forceinline__ void wait_for_earlier_kernels() {}
+
 namespace simt {
 template <class T>
 __forceinline__ T exchange(unsigned mask, T v, unsigned source) {
