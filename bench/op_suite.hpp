@@ -22,6 +22,8 @@ namespace m40llm::bench {
 inline constexpr int kLargestSize = 1 << 24;
 /// Of a dimension that is an op's only one and so meets no other in a product.
 inline constexpr int kLargestCount = (1 << 30) + (1 << 24);
+/// Of a row that is normalized in shared memory.
+inline constexpr int kWidestNormed = 10880;
 /// Inputs as by default, of which only the end is there (the last rows, heads or elements; for caches and tables
 /// the last position): the rest is a hole of sparse memory, and what would be made of it is not judged. So an
 /// index past 2^31 or 2^32 costs as little as a small one. A case without room for a hole has none.
@@ -110,6 +112,24 @@ class Scratch final : public Output {
   Buffer<std::byte> buffer_;
 };
 
+/// Memory of a variant that its launches find as zeros and leave as zeros, with a guard behind it.
+class State final : public Output {
+ public:
+  State(Device& device, std::size_t bytes) : buffer_(device, bytes + kGuard, "state") {}
+  std::byte* data() const { return buffer_.data(); }
+
+  void reset(Stream& stream) const override { stream.fill(buffer_.data(), 0, buffer_.bytes()); }
+  void judge(Stream& stream, Verdict& verdict, OutputHash&) const override {
+    const std::vector<std::byte> after = buffer_.download(stream);
+    const auto left = std::ranges::find_if(after, [](std::byte b) { return b != std::byte{0}; });
+    if (left != after.end())
+      fail_guard(verdict, static_cast<std::size_t>(left - after.begin()), std::to_integer<int>(*left));
+  }
+
+ private:
+  Buffer<std::byte> buffer_;
+};
+
 /// Part of a buffer that is otherwise a hole.
 template <class T>
 struct Piece {
@@ -121,6 +141,7 @@ struct Piece {
 class Holder {
  public:
   explicit Holder(Device& device) : device_(&device), stream_(device.create_stream()) {}
+  Device& device() const { return *device_; }
 
   /// With a hole of so many elements before it.
   template <class T>
@@ -237,11 +258,16 @@ class OpTrial final : public Trial {
   OpTrial(Device& device, const Variant<Params>& variant, const Params& params, const Work& work,
           Holder& holder)
       : work_(work), held_(holder.take_held()), outputs_(holder.take_outputs()) {
-    std::byte* memory = nullptr;
+    WorkMemory memory;
     if (const std::size_t bytes = variant.scratch_bytes(params, device.n_sms()); bytes > 0) {
       auto scratch = std::make_unique<Scratch>(device, bytes);
-      memory = scratch->data();
+      memory.scratch = scratch->data();
       outputs_.push_back(std::move(scratch));
+    }
+    if (const std::size_t bytes = variant.state_bytes(params, device.n_sms()); bytes > 0) {
+      auto state = std::make_unique<State>(device, bytes);
+      memory.state = state->data();
+      outputs_.push_back(std::move(state));
     }
     launches_ = variant.launches(params, device.n_sms(), memory);
     // A block makes at least one row, head or element: the last n of them are in the last n blocks.
@@ -341,7 +367,7 @@ class OpSuite : public Suite {
   }
   std::vector<Launch> launches(std::string_view variant, const Shape& shape, int n_sms) const final {
     check(shape);
-    return op_->variant(variant).launches(without_pointers(shape), n_sms, nullptr);
+    return op_->variant(variant).launches(without_pointers(shape), n_sms, {});
   }
   int chain(std::string_view variant, const Shape& shape) const final {
     check(shape);
@@ -387,6 +413,8 @@ class OpSuite : public Suite {
     }
     const std::size_t scratch = op_->variant(variant).scratch_bytes(without_pointers(shape), n_sms);
     if (scratch > 0) memory.on_device.add("scratch", scratch + kGuard);
+    const std::size_t state = op_->variant(variant).state_bytes(without_pointers(shape), n_sms);
+    if (state > 0) memory.on_device.add("state", state + kGuard);
     return memory;
   }
   std::unique_ptr<Trial> trial(Device& device, const Case& c) const final {

@@ -94,7 +94,7 @@ void simt_device(benchmark::State& state) {
   const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize, Format::f16}, x.data(), y.data()};
   const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("shared");
   for ([[maybe_unused]] auto _ : state) {
-    for (const Launch& launch : variant.launches(params, device->n_sms(), nullptr)) stream->launch(launch);
+    for (const Launch& launch : variant.launches(params, device->n_sms(), {})) stream->launch(launch);
     stream->synchronize();
   }
   count(state);

@@ -7,6 +7,7 @@ extern "C" __global__ void argmax_block(ArgmaxParams p) {
 }
 
 extern "C" __global__ void argmax_parts(ArgmaxParams p) {
+  wait_for_earlier_kernels();
   SHARED(ops::argmax::Shared, shared);
   const auto group = Group<ops::argmax::kBlock>::mine();
   if (group.rank < p.n_rows * p.n_parts)
@@ -14,6 +15,7 @@ extern "C" __global__ void argmax_parts(ArgmaxParams p) {
 }
 
 extern "C" __global__ void argmax_join(ArgmaxParams p) {
+  wait_for_earlier_kernels();
   const auto warp = Group<32>::mine();
   if (warp.rank < p.n_rows) ops::argmax::join(warp, p, warp.rank);
 }

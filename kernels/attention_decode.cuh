@@ -1,13 +1,18 @@
 #pragma once
-// A block a query head in all of them: at batch 1 that is n_heads blocks, fewer than an M40's 24 SMs for
-// small models.
-// 1. tile: 128 positions a step, a thread a position for the scores (no shuffles), then a thread an output
-//    element over the tile. One rescale a tile. With K and V through the read-only cache (kReadonly) it is as fast
-//    on an H100 and an H200.
-// 2. warps: eight warps, each a position in turn with its lanes over head_dim; scores by warp_sum, one
-//    rescale a position; the warps' parts are merged at the end. K and V are read in whole rows.
-// Softmax runs online: maximum, sum and output are rescaled when the maximum grows (Milakov and Gimelshein,
-// 2018).
+// 1. tile: a block a query head, which at batch 1 are fewer than an M40's 24 SMs for small models. 128 positions a
+//    step, a thread a position for the scores (no shuffles), then a thread an output element over the tile. One
+//    rescale a tile. With K and V through the read-only cache (kReadonly) it is as fast on an H100 and an H200.
+// 2. warps: a block a query head; eight warps, each a position in turn with its lanes over head_dim; scores by
+//    warp_sum, one rescale a position; the warps' parts are merged at the end. K and V are read in whole rows.
+// 3. split: a unit is a chunk of 64 positions for up to four query heads of a KV head, so that there is work for all
+//    SMs at any number of heads, and K and V are read once for these heads. A lane reads 16 bytes a load and keeps
+//    eight dimensions of each head's q and output in registers; four loads of K and the first four of V are in flight
+//    together. The chunk's scores meet in shared memory: one maximum, each exponential made once, nothing rescaled
+//    within it. Chunks are merged in their order by whoever is done last (flash-decoding, Dao et al., 2023).
+//    64 positions give SmolLM2's three KV heads at 512 positions 24 units; what 4 heads then write and read again of
+//    partial outputs is an eighth of the bytes of K and V, mostly in L2.
+// In tile and warps softmax runs online: maximum, sum and output are rescaled when the maximum grows (Milakov and
+// Gimelshein, 2018).
 #include "kernels/attention_decode.h"
 #include "kernels/device.cuh"
 
@@ -190,6 +195,295 @@ __device__ __forceinline__ void warps(const Group<32 * kWarps>& block, const Att
       denominator = fmaf(shared.totals[w], factor, denominator);
     }
     sequence.y[dim] = numerator / denominator;
+  }
+}
+
+constexpr int kSplitThreads = 128;
+constexpr int kChunk = kAttentionChunk;
+constexpr int kBatch = 4;  // positions a lane loads together
+
+template <int kHeads>
+struct SplitShared {
+  float probability[kHeads][kChunk];  // the scores at first
+  float4 part[kHeads]
+             [2 * kSplitThreads];  // outputs of each slot: first and last four dimensions of its lanes
+  float best[kHeads];
+  float total[kHeads];
+  bool last;  // of its sequence's chunks to be done
+};
+
+/// What a unit reads and writes. Heads of a KV head beyond kHeads are another set.
+struct SplitUnit {
+  int row;
+  int kv_head;
+  int first_head;
+  int n_heads;
+  int set;  // counts through the sets of heads of all rows
+  int chunk;
+  int n_chunks;
+  int n;  // positions of the chunk; 0 or less: the row ends before it
+};
+template <int kHeads>
+__device__ __forceinline__ int sets_a_kv_head(const AttentionDecodeParams& p) {
+  return (p.n_heads / p.n_kv_heads + kHeads - 1) / kHeads;
+}
+/// `unit` counts through the sets of heads of all rows, chunk by chunk.
+template <int kHeads>
+__device__ __forceinline__ SplitUnit split_unit(const AttentionDecodeParams& p, int unit) {
+  const int sets = sets_a_kv_head<kHeads>(p);
+  const int all_sets = p.n_rows * p.n_kv_heads * sets;
+  const int group = p.n_heads / p.n_kv_heads;
+  SplitUnit u;
+  u.chunk = unit / all_sets;
+  u.set = unit % all_sets;
+  u.row = u.set / sets / p.n_kv_heads;
+  u.kv_head = u.set / sets % p.n_kv_heads;
+  const int behind = u.set % sets * kHeads;  // heads of the KV head that stand before
+  u.first_head = u.kv_head * group + behind;
+  u.n_heads = min_of(kHeads, group - behind);
+  const int n_positions = p.position[u.row] + 1;
+  u.n_chunks = (n_positions + kChunk - 1) / kChunk;
+  u.n = min_of(kChunk, n_positions - u.chunk * kChunk);
+  return u;
+}
+
+/// The lanes that read a position together: a power of two, eight dimensions each, idle behind head_dim.
+__device__ __forceinline__ int lanes_a_position(int head_dim) {
+  int lanes = 1;
+  while (8 * lanes < head_dim) lanes *= 2;
+  return lanes;
+}
+
+/// A lane's share of kBatch positions, `slots` apart from `first` on; zeros from position n on.
+struct Batch {
+  uint4 piece[kBatch];
+};
+__device__ __forceinline__ Batch load_batch(const half* __restrict__ at, int position_stride, int first,
+                                            int slots, int n) {
+  Batch batch;
+#pragma unroll
+  for (int i = 0; i < kBatch; ++i) {
+    const int j = first + i * slots;
+    batch.piece[i] = {0u, 0u, 0u, 0u};
+    if (j < n)
+      batch.piece[i] = *reinterpret_cast<const uint4*>(at + static_cast<long long>(j) * position_stride);
+  }
+  return batch;
+}
+
+/// The index of a head's chunk in the chunks' memory.
+__device__ __forceinline__ long long chunk_of(const AttentionDecodeParams& p, int row, int head, int chunk) {
+  return (static_cast<long long>(row) * p.n_heads + head) * p.chunks.n_chunks + chunk;
+}
+
+/// Maximum and sum of the chunk's exponentials, a warp a head: scores become probabilities.
+template <int kHeads>
+__device__ __forceinline__ void softmax_of_chunk(int thread, int n, SplitShared<kHeads>& shared) {
+  static_assert(32 * kHeads <= kSplitThreads && kChunk == 64);
+  const int head = thread / 32;
+  const int lane = thread % 32;
+  if (head < kHeads) {
+    float* const scores = shared.probability[head];
+    const float low = lane < n ? scores[lane] : minus_infinity();
+    const float high = lane + 32 < n ? scores[lane + 32] : minus_infinity();
+    const float best = warp_max(larger(low, high));
+    const float of_low = exp_below(best, low);
+    const float of_high = exp_below(best, high);
+    scores[lane] = of_low;
+    scores[lane + 32] = of_high;
+    const float total = warp_sum(of_low + of_high);
+    if (lane == 0) {
+      shared.best[head] = best;
+      shared.total[head] = total;
+    }
+  }
+}
+
+/// The outputs of a set of heads from those of all of its chunks.
+template <int kHeads>
+__device__ __forceinline__ void merge_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
+                                             SplitShared<kHeads>& shared, const Group<kSplitThreads>& block) {
+  const int warp = thread / 32;
+  const int lane = thread % 32;
+  if (warp < u.n_heads) {
+    const long long first = chunk_of(p, u.row, u.first_head + warp, 0);
+    float* const bests = p.chunks.bests + first;  // become the chunks' factors
+    const float* const totals = p.chunks.totals + first;
+    float best = minus_infinity();
+    for (int c = lane; c < u.n_chunks; c += 32) best = larger(best, bests[c]);
+    best = warp_max(best);
+    float total = 0.f;
+    for (int c = lane; c < u.n_chunks; c += 32) {
+      const float factor = exp_below(best, bests[c]);
+      total = fmaf(totals[c], factor, total);
+      bests[c] = factor;
+    }
+    total = warp_sum(total);
+    if (lane == 0) shared.total[warp] = total;
+  }
+  block.sync();
+  const int quads = p.head_dim / 4;
+  for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
+    const int head = i / quads;
+    const long long first = chunk_of(p, u.row, u.first_head + head, 0);
+    const float* const factors = p.chunks.bests + first;
+    const float4* const outputs =
+        reinterpret_cast<const float4*>(p.chunks.outputs) + first * quads + i % quads;
+    float4 sum = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll 8
+    for (int c = 0; c < u.n_chunks; ++c) {
+      const float4 output = outputs[static_cast<long long>(c) * quads];
+      const float factor = factors[c];
+      sum.x = fmaf(output.x, factor, sum.x);
+      sum.y = fmaf(output.y, factor, sum.y);
+      sum.z = fmaf(output.z, factor, sum.z);
+      sum.w = fmaf(output.w, factor, sum.w);
+    }
+    const float total = shared.total[head];
+    float4* const y = reinterpret_cast<float4*>(p.y) +
+                      (static_cast<long long>(u.row) * p.n_heads + u.first_head) * quads + i;
+    *y = {sum.x / total, sum.y / total, sum.z / total, sum.w / total};
+  }
+}
+
+/// A chunk of a row for up to kHeads heads. The group's sync() must stand between two uses of `shared`.
+template <int kHeads>
+__device__ __forceinline__ void split(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
+                                      const SplitUnit& u, SplitShared<kHeads>& shared) {
+  const int thread = block.thread;
+  const int lanes = lanes_a_position(p.head_dim);
+  const int lane = thread % lanes;
+  const int slots = kSplitThreads / lanes;  // positions that the block reads at once,
+  const int slot = thread / lanes;          // of which this is the thread's
+  const int here = 8 * lane < p.head_dim ? u.n : 0;
+  const long long start = p.sequence[u.row] * p.cache.sequence_stride +
+                          static_cast<long long>(u.chunk * kChunk) * p.cache.position_stride +
+                          static_cast<long long>(u.kv_head) * p.cache.head_stride + 8 * lane;
+  const half* const __restrict__ k = p.cache.k + start;
+  const half* const __restrict__ v = p.cache.v + start;
+  const long long first_output = (static_cast<long long>(u.row) * p.n_heads + u.first_head) * p.head_dim;
+
+  Batch value = load_batch(v, p.cache.position_stride, slot, slots, here);
+  {
+    float q[kHeads][8];
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      const int head = min_of(h, u.n_heads - 1);
+      const float4* const from =
+          reinterpret_cast<const float4*>(p.q + first_output + head * p.head_dim) + 2 * lane;
+      float4 low = {0.f, 0.f, 0.f, 0.f};
+      float4 high = {0.f, 0.f, 0.f, 0.f};
+      if (here > 0) {
+        low = from[0];
+        high = from[1];
+      }
+      q[h][0] = low.x, q[h][1] = low.y, q[h][2] = low.z, q[h][3] = low.w;
+      q[h][4] = high.x, q[h][5] = high.y, q[h][6] = high.z, q[h][7] = high.w;
+    }
+    for (int first = 0; first < u.n; first += kBatch * slots) {
+      const Batch key = load_batch(k, p.cache.position_stride, first + slot, slots, here);
+      float score[kHeads * kBatch];
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const Floats8 x = halfs_to_floats(key.piece[i]);
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+          float sum = 0.f;
+#pragma unroll
+          for (int d = 0; d < 8; ++d) sum = fmaf(x.v[d], q[h][d], sum);
+          score[h * kBatch + i] = sum;
+        }
+      }
+      warp_sums(score, static_cast<unsigned>(lanes));
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int j = first + i * slots + slot;
+        if (lane == 0 && j < u.n) {
+#pragma unroll
+          for (int h = 0; h < kHeads; ++h) shared.probability[h][j] = score[h * kBatch + i] * p.scale;
+        }
+      }
+    }
+  }
+  block.sync();
+  softmax_of_chunk(thread, u.n, shared);
+  block.sync();
+  {
+    float out[kHeads][8];
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+      for (int d = 0; d < 8; ++d) out[h][d] = 0.f;
+    }
+    for (int first = 0; first < u.n; first += kBatch * slots) {
+      if (first > 0) value = load_batch(v, p.cache.position_stride, first + slot, slots, here);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int j = first + i * slots + slot;
+        const Floats8 x = halfs_to_floats(value.piece[i]);
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) {
+          const float probability = j < u.n ? shared.probability[h][j] : 0.f;
+#pragma unroll
+          for (int d = 0; d < 8; ++d) out[h][d] = fmaf(probability, x.v[d], out[h][d]);
+        }
+      }
+    }
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      float4* const part = shared.part[h] + slot * 2 * lanes + lane;
+      part[0] = {out[h][0], out[h][1], out[h][2], out[h][3]};
+      part[lanes] = {out[h][4], out[h][5], out[h][6], out[h][7]};
+    }
+  }
+  block.sync();
+  const int quads = p.head_dim / 4;
+  for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
+    const int head = i / quads;
+    const int quad = i % quads;
+    const float4* const part = shared.part[head] + quad % 2 * lanes + quad / 2;
+    float4 sum = part[0];
+    for (int s = 1; s < slots; ++s) {
+      const float4 other = part[s * 2 * lanes];
+      sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
+    }
+    if (u.n_chunks == 1) {
+      const float total = shared.total[head];
+      reinterpret_cast<float4*>(p.y + first_output)[i] = {sum.x / total, sum.y / total, sum.z / total,
+                                                          sum.w / total};
+    } else {
+      const long long at = chunk_of(p, u.row, u.first_head + head, u.chunk);
+      reinterpret_cast<float4*>(p.chunks.outputs)[at * quads + quad] = sum;
+    }
+  }
+  if (u.n_chunks > 1) {
+    if (thread < u.n_heads) {
+      const long long at = chunk_of(p, u.row, u.first_head + thread, u.chunk);
+      p.chunks.bests[at] = shared.best[thread];
+      p.chunks.totals[at] = shared.total[thread];
+    }
+    block.sync();
+    if (thread == 0) {
+      unsigned* const arrived = p.chunks.arrived + u.set;
+      shared.last = atomic_add_acq_rel(arrived, 1u) == static_cast<unsigned>(u.n_chunks - 1);
+      if (shared.last) store_relaxed(arrived, 0u);
+    }
+    block.sync();
+    if (shared.last) merge_chunks(thread, p, u, shared, block);
+  }
+}
+
+/// All units, by a grid of any size: the last units are done by the last blocks.
+template <int kHeads>
+__device__ __forceinline__ void split_all(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
+                                          SplitShared<kHeads>& shared) {
+  int longest = 0;
+  for (int r = 0; r < p.n_rows; ++r) longest = max_of(longest, p.position[r] + 1);
+  const int n_units = p.n_rows * p.n_kv_heads * sets_a_kv_head<kHeads>(p) * ((longest + kChunk - 1) / kChunk);
+  for (int unit = n_units - block.count + block.rank; unit >= 0; unit -= block.count) {
+    const SplitUnit u = split_unit<kHeads>(p, unit);
+    if (u.n > 0) split(block, p, u, shared);
+    block.sync();
   }
 }
 

@@ -4,6 +4,7 @@
 
 #define M40LLM_KERNEL(format, ...)                                                       \
   extern "C" __global__ void embedding_##format(EmbeddingParams p) {                     \
+    wait_for_earlier_kernels();                                                          \
     const int i = thread_in_grid();                                                      \
     if (i < p.table.cols) ops::embedding::element<formats::Reads<Format::format>>(p, i); \
   }

@@ -83,16 +83,16 @@ __device__ __forceinline__ void run(const Group<32>& warp, Rows& rows, int n_pie
   warp_sums(totals);
 }
 
-/// What stands before the first read of x in a kernel of one op: nothing.
-struct NoWait {
-  __device__ __forceinline__ void operator()() const {}
+/// What a kernel of one op waits for before the first read of x.
+struct EarlierKernels {
+  __device__ __forceinline__ void operator()() const { wait_for_earlier_kernels(); }
 };
 
 /// The units of a product, each warp every warp.count-th. A Product has n_units(), stride(), rows<F>(unit), put(x), which
 /// all threads of the block call to put the row to multiply with where x has it, behind a barrier when that can be
 /// read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but weights is
 /// read; the first of these are on their way then.
-template <class F, class Product, class X, class Wait = NoWait>
+template <class F, class Product, class X, class Wait = EarlierKernels>
 __device__ __forceinline__ void walk(const Product& product, const X& x, const Wait& wait = {}) {
   const auto warp = Group<32>::mine();
   const int n_pieces = product.stride() / kFormats[static_cast<int>(F::kFormat)].piece;

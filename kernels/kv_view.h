@@ -11,4 +11,5 @@ struct KvView {
   long long sequence_stride;
   int position_stride;  // a multiple of 8
   int head_stride;      // a multiple of 8
+  int n_positions;      // that a sequence has room for
 };

@@ -54,8 +54,8 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
   ///         or NaN: its heads are NaN                             heads
   /// i       keys and values that are denormal halves, and a scale denormals flushed, a scale made from head_dim
   ///         that is none of head_dim's
-  /// j       scores of -infinity in the first half of the context  -infinity less -infinity
-  ///         for the first KV head
+  /// j       scores of -infinity in the first half of the context  -infinity less -infinity, a maximum of the first
+  ///         for the first KV head                                 chunks alone
   /// far     c for the last KV head alone, beyond a hole           head * stride and position * stride in 32 bits
   ///         (op_suite.hpp)
   std::vector<std::string> inputs() const override {
@@ -72,20 +72,20 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     const bool head_major = at(shape, "head_major") != 0;
     params.cache.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
     params.cache.head_stride = head_major ? capacity(shape) * params.head_dim : params.head_dim;
+    params.cache.n_positions = capacity(shape);
     params.scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
     return params;
   }
   void check_together(const Shape& shape) const override {
-    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > 128 ||
+    if (at(shape, "n_heads") % at(shape, "n_kv_heads") != 0 || at(shape, "head_dim") > kAttentionHeadDim ||
         at(shape, "head_major") > 1) {
-      throw UsageError("op '" + op() +
-                       "': n_heads a multiple of n_kv_heads, head_dim at most 128 and head_major 0 or 1 are "
-                       "expected in '" +
+      throw UsageError("op '" + op() + "': n_heads a multiple of n_kv_heads, head_dim at most " +
+                       std::to_string(kAttentionHeadDim) + " and head_major 0 or 1 are expected in '" +
                        to_string(shape) + "'");
     }
   }
   bool tells_more_at(const Shape& shape, std::string_view inputs) const override {
-    return at(shape, "context") < 1000 || (inputs != "f" && inputs != "g" && inputs != "h" && inputs != "j");
+    return at(shape, "context") < 1000 || (inputs != "f" && inputs != "g" && inputs != "h");
   }
   /// The length stands in device memory, not in the parameters: the cache read and the work on it are added
   /// here.
@@ -148,16 +148,13 @@ class AttentionDecode final : public OpSuite<AttentionDecodeParams> {
     sizes.model = {{9, 3, 64, 1, 0}, {9, 3, 64, 100, 0}, {9, 3, 64, 500, 1}, {32, 4, 64, 300, 0}};
     for (const int context : {1, 2, 31, 32, 33, 127, 128, 129, 1000, 4096})
       sizes.edge.push_back({3, 1, 64, context, 0});
-    sizes.edge.insert(sizes.edge.end(), {{2, 2, 80, 129, 0},
-                                         {8, 2, 80, 257, 1},
-                                         {3, 1, 96, 129, 1},
-                                         {4, 4, 96, 61, 0},
-                                         {8, 1, 128, 129, 0},
-                                         {6, 2, 128, 300, 1},
-                                         {1, 1, 8, 67, 0},
-                                         {2, 1, 40, 131, 0},
-                                         {3, 3, 24, 200, 1},
-                                         {1, 1, 128, 4096, 1}});
+    sizes.edge.insert(sizes.edge.end(),
+                      {{2, 2, 80, 129, 0},  {8, 2, 80, 257, 1},  {3, 1, 96, 129, 1},  {4, 4, 96, 61, 0},
+                       {8, 1, 128, 129, 0}, {6, 2, 128, 300, 1}, {1, 1, 8, 67, 0},    {2, 1, 40, 131, 0},
+                       {3, 3, 24, 200, 1},  {7, 1, 64, 63, 0},   {8, 8, 64, 64, 0},   {14, 2, 64, 65, 1},
+                       {4, 1, 128, 64, 1},  {8, 2, 128, 191, 0}, {5, 1, 80, 192, 0},  {9, 1, 96, 193, 1},
+                       {16, 2, 96, 449, 0}, {1, 1, 256, 65, 0},  {4, 2, 256, 193, 1}, {7, 1, 256, 2049, 0},
+                       {6, 2, 32, 131, 1},  {2, 2, 136, 67, 0},  {1, 1, 128, 4096, 1}});
     sizes.limits = {{{1, 1, 8, 8201, 0}, {"a", "b", "c"}},
                     {{2, 1, 8, 65601, 1}, {"a"}},
                     {{1, 1, 8, 131073, 0}, {"b"}},

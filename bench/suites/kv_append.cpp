@@ -47,6 +47,7 @@ class KvAppend final : public OpSuite<KvAppendParams> {
     const bool head_major = at(shape, "head_major") != 0;
     params.cache.position_stride = head_major ? params.head_dim : params.n_kv_heads * params.head_dim;
     params.cache.head_stride = head_major ? at(shape, "n_positions") * params.head_dim : params.head_dim;
+    params.cache.n_positions = at(shape, "n_positions");
     return params;
   }
   void check_together(const Shape& shape) const override {

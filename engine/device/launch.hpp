@@ -27,6 +27,9 @@ struct LaunchConfig {
   /// The host may write words that the kernel waits for while it runs, so waiting is never a deadlock. Only the
   /// SIMT device asks.
   bool host_fed = false;
+  /// The kernel calls wait_for_earlier_kernels() before it reads or writes what others write. In a graph, on a GPU that
+  /// can (from sm_90 on, in its own machine code), it then begins while the one before it still runs.
+  bool overlaps = false;
 };
 
 /// A kernel under its one name: looked up in an image on a CUDA device, called on the SIMT device.

@@ -8,6 +8,7 @@
 
 #include "engine/model/pack.hpp"
 #include "engine/printable.hpp"
+#include "kernels/attention_decode.h"
 
 namespace m40llm {
 namespace {
@@ -140,9 +141,9 @@ Hparams read_hparams(const gguf::File& file) {
     file.fail(key("attention.head_count_kv") + " is " + std::to_string(h.n_kv_heads) +
               "; expected a divisor of the " + std::to_string(h.n_heads) + " heads");
   }
-  h.head_dim =
-      size(file, key("attention.key_length"),
-           file.u32_or(key("attention.key_length"), static_cast<std::uint32_t>(h.width / h.n_heads)), 8, 128);
+  h.head_dim = size(file, key("attention.key_length"),
+                    file.u32_or(key("attention.key_length"), static_cast<std::uint32_t>(h.width / h.n_heads)),
+                    8, kAttentionHeadDim);
   const auto head_dim = static_cast<std::uint32_t>(h.head_dim);
   size(file, key("attention.value_length"), file.u32_or(key("attention.value_length"), head_dim), head_dim,
        head_dim);

@@ -36,7 +36,8 @@ class Llama {
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
-  const StepPlan& plan() const { return plan_; }  ///< of a step
+  const StepPlan& plan() const { return plan_; }                    ///< of a step
+  const StepPlan& separate_plan() const { return separate_plan_; }  ///< of a forward pass
 
   /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
   /// step before chose. Each goes to the device by `way`: what that needs is made here, where it is not there yet.

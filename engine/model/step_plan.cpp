@@ -24,6 +24,18 @@
 namespace m40llm {
 namespace {
 
+/// Its pointers are the step's.
+AttentionDecodeParams attention_params(const Hparams& h, const KvView& cache) {
+  AttentionDecodeParams params{};
+  params.cache = cache;
+  params.n_rows = 1;
+  params.n_heads = h.n_heads;
+  params.n_kv_heads = h.n_kv_heads;
+  params.head_dim = h.head_dim;
+  params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h.head_dim)));
+  return params;
+}
+
 /// Writes down the ops of a step.
 class Planner {
  public:
@@ -65,15 +77,19 @@ class Planner {
   template <class Params>
   PlannedOp& enter(std::string label, const Op<Params>& op, const Params& params, Writes writes) {
     const Variant<Params>& variant = op.default_variant(params);
-    if (variant.scratch_bytes(params, device_.n_sms()) != 0)
-      throw std::logic_error(std::string(op.name) + "/" + variant.name + ": a step has no scratch for it");
+    if (variant.scratch_bytes(params, device_.n_sms()) > workspace_.scratch().bytes() ||
+        variant.state_bytes(params, device_.n_sms()) > workspace_.state().bytes()) {
+      throw std::logic_error(std::string(op.name) + "/" + variant.name +
+                             ": step_memory() does not count what it works in");
+    }
     PlannedOp& planned = plan_.emplace_back();
     planned.layer = layer_;
     planned.label = std::move(label);
     planned.op = op.name;
     planned.variant = variant.name;
     planned.work = op.work(params);
-    planned.launches = variant.launches(params, device_.n_sms(), nullptr);
+    planned.launches =
+        variant.launches(params, device_.n_sms(), {workspace_.scratch().data(), workspace_.state().data()});
     planned.resident = resident_form(variant.name, params);
     planned.writes = writes;
     return planned;
@@ -173,17 +189,11 @@ class Planner {
   void attention() {
     before_attention();
     const KvView cache = cache_.view(layer_);
-    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(h_.head_dim)));
-    const AttentionDecodeParams attended{at(Activation::q),
-                                         cache,
-                                         workspace_.sequence(),
-                                         workspace_.position(),
-                                         at(Activation::attention),
-                                         1,
-                                         h_.n_heads,
-                                         h_.n_kv_heads,
-                                         h_.head_dim,
-                                         scale};
+    AttentionDecodeParams attended = attention_params(h_, cache);
+    attended.q = at(Activation::q);
+    attended.sequence = workspace_.sequence();
+    attended.position = workspace_.position();
+    attended.y = at(Activation::attention);
     add("attention", kAttentionDecode, attended, Activation::attention).work_a_position =
         work_a_position(attended);
     into_hidden("attention output", "residual of attention", Role::attention_output, Activation::attention);
@@ -269,6 +279,19 @@ class Planner {
 };
 
 }  // namespace
+
+StepMemory step_memory(const Hparams& h, int n_positions, int n_sms) {
+  // The ops whose default variants work in memory of their own; the planner refuses one that is not counted.
+  StepMemory memory;
+  const auto count = [&](const auto& op, const auto& params) {
+    const auto& variant = op.default_variant(params);
+    memory.scratch = std::max(memory.scratch, variant.scratch_bytes(params, n_sms));
+    memory.state = std::max(memory.state, variant.state_bytes(params, n_sms));
+  };
+  count(kAttentionDecode, attention_params(h, KvCache::layout(h, n_positions)));
+  count(kArgmax, ArgmaxParams{nullptr, nullptr, 1, h.n_vocab});
+  return memory;
+}
 
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
                    const Workspace& workspace, const float2* rope_table, StepOps ops) {

@@ -54,6 +54,9 @@ struct PlannedOp {
 /// device memory, and the last op advances them.
 using StepPlan = std::vector<PlannedOp>;
 
+/// For the ops of plan_step on a device of n_sms SMs.
+StepMemory step_memory(const Hparams& h, int n_positions, int n_sms);
+
 /// Made once, from the model's architecture and each op's default variant. It points into weights, cache, workspace
 /// and rope_table (n_positions, n_rotated / 2), which must outlive it.
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,

@@ -42,10 +42,14 @@ std::uint64_t Workspace::bytes(const Hparams& h, int n_positions) {
   return bytes;
 }
 
-Workspace::Workspace(Device& device, Stream& stream, const Hparams& h, int n_positions)
+Workspace::Workspace(Device& device, Stream& stream, const Hparams& h, int n_positions,
+                     const StepMemory& step)
     : fed_(device, kFed, kOwner),
       chosen_(device, 1, kOwner),
-      prompt_(device, static_cast<std::size_t>(n_positions), kOwner) {
+      prompt_(device, static_cast<std::size_t>(n_positions), kOwner),
+      scratch_(device, step.scratch, "scratch"),
+      state_(device, step.state, "scratch") {
+  stream.fill(state_.data(), 0, state_.bytes());
   for (int a = 0; a < kActivations; ++a) {
     const auto& buffer = activations_.emplace_back(device, elements(static_cast<Activation>(a), h), kOwner);
     stream.fill(buffer.data(), 0, buffer.bytes());

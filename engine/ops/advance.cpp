@@ -7,10 +7,11 @@ extern "C" void advance(AdvanceParams);
 namespace m40llm {
 namespace {
 
-constexpr Variant<AdvanceParams> kVariants[] = {{"row",
-                                                 {"advance", advance},
-                                                 [](const AdvanceParams& p) { return elementwise(p.n_rows); },
-                                                 [](const AdvanceParams&, int) { return 0; }}};
+constexpr Variant<AdvanceParams> kVariants[] = {
+    {"row",
+     {"advance", advance},
+     [](const AdvanceParams& p) { return overlapping(elementwise(p.n_rows)); },
+     [](const AdvanceParams&, int) { return 0; }}};
 
 }  // namespace
 

@@ -5,7 +5,7 @@
 namespace m40llm {
 namespace {
 
-LaunchConfig config(const EmbeddingParams& p) { return elementwise(p.table.cols); }
+LaunchConfig config(const EmbeddingParams& p) { return overlapping(elementwise(p.table.cols)); }
 int chain(const EmbeddingParams& p, int) { return traits(p.table.format).roundings; }
 Work work(const EmbeddingParams& p) {
   return {p.table.cols * (bits_per_weight(p.table.format) / 8 + sizeof(float)), 0.0};

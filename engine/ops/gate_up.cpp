@@ -10,8 +10,9 @@ M40LLM_FORMATS(M40LLM_KERNEL)
 namespace m40llm {
 namespace {
 
-LaunchConfig config(const GateUpParams& p) {
-  return {{product_blocks(kProductRows * p.gate.rows)}, kProductBlock, padded_x_bytes(p.gate)};
+LaunchConfig config(const GateUpParams& p, int n_sms) {
+  return overlapping(
+      {{walking_blocks(kProductRows * p.gate.rows, n_sms)}, kProductBlock, padded_x_bytes(p.gate)});
 }
 // An exponential begins a new chain; behind it are a sum, a quotient and two products, before it the gate.
 int chain(const GateUpParams& p, int) { return normed_chain(p.gate.cols) + product_chain(p.gate) + 2; }
@@ -25,8 +26,13 @@ bool applies(const GateUpParams& p) { return x_fits_shared(p.gate, kNormedShared
 
 const Op<GateUpParams>& gate_up_op(Format format) {
   // In the order of the formats, one variant each.
-#define M40LLM_VARIANT(format, ...) \
-  {"shared", {"gate_up_" #format, gate_up_##format}, config, chain, applies},
+#define M40LLM_VARIANT(format, ...)                  \
+  {.name = "shared",                                 \
+   .kernel = {"gate_up_" #format, gate_up_##format}, \
+   .config = nullptr,                                \
+   .chain = chain,                                   \
+   .applies = applies,                               \
+   .config_on = config},
   static constexpr Variant<GateUpParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)                                                                               \

@@ -1,5 +1,7 @@
 #include "engine/ops/gemv.hpp"
 
+#include <algorithm>
+
 #include "engine/ops/shapes.hpp"
 #include "kernels/chip.hpp"
 
@@ -20,6 +22,14 @@ int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
 
 }  // namespace
+
+// On an H100 a step of TinyLlama takes, with 1, 2, 3 and 4 blocks an SM, 1738, 1405, 1347 and 1350 us in F16, 945, 862,
+// 874 and 878 us in Q4_0.
+constexpr int kBlocksAnSm = 3;
+
+unsigned walking_blocks(int rows, int n_sms) {
+  return std::min(product_blocks(rows), static_cast<unsigned>(kBlocksAnSm * n_sms));
+}
 
 bool x_fits_shared(const Matrix& a, unsigned bytes_beside) {
   return padded_x_bytes(a) + bytes_beside <= kGm200.shared_bytes_per_block;

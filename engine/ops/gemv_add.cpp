@@ -11,9 +11,11 @@ M40LLM_FORMATS(M40LLM_KERNELS)
 namespace m40llm {
 namespace {
 
-LaunchConfig without_x(const GemvAddParams& p) { return {{product_blocks(p.a.rows)}, kProductBlock}; }
-LaunchConfig with_x(const GemvAddParams& p) {
-  return {{product_blocks(p.a.rows)}, kProductBlock, padded_x_bytes(p.a)};
+LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock});
+}
+LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int chain(const GemvAddParams& p, int) { return product_chain(p.a) + 1; }
 Work work(const GemvAddParams& p) {
@@ -24,13 +26,18 @@ Work work(const GemvAddParams& p) {
 }  // namespace
 
 const Op<GemvAddParams>& gemv_add_op(Format format) {
-#define M40LLM_VARIANTS(format, ...)                             \
-  {{"shared",                                                    \
-    {"gemv_add_" #format "_shared", gemv_add_##format##_shared}, \
-    with_x,                                                      \
-    chain,                                                       \
-    [](const GemvAddParams& p) { return x_fits_shared(p.a); }},  \
-   {"global", {"gemv_add_" #format "_global", gemv_add_##format##_global}, without_x, chain}},
+#define M40LLM_VARIANTS(format, ...)                                       \
+  {{.name = "shared",                                                      \
+    .kernel = {"gemv_add_" #format "_shared", gemv_add_##format##_shared}, \
+    .config = nullptr,                                                     \
+    .chain = chain,                                                        \
+    .applies = [](const GemvAddParams& p) { return x_fits_shared(p.a); },  \
+    .config_on = with_x},                                                  \
+   {.name = "global",                                                      \
+    .kernel = {"gemv_add_" #format "_global", gemv_add_##format##_global}, \
+    .config = nullptr,                                                     \
+    .chain = chain,                                                        \
+    .config_on = without_x}},
   static constexpr Variant<GemvAddParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
 #undef M40LLM_VARIANTS
 #define M40LLM_OP(format, ...) \

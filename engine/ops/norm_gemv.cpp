@@ -10,8 +10,8 @@ M40LLM_FORMATS(M40LLM_KERNEL)
 namespace m40llm {
 namespace {
 
-LaunchConfig config(const NormGemvParams& p) {
-  return {{product_blocks(p.a.rows)}, kProductBlock, padded_x_bytes(p.a)};
+LaunchConfig config(const NormGemvParams& p, int n_sms) {
+  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int chain(const NormGemvParams& p, int) { return normed_chain(p.a.cols) + product_chain(p.a); }
 Work work(const NormGemvParams& p) {
@@ -24,8 +24,13 @@ bool applies(const NormGemvParams& p) { return x_fits_shared(p.a, kNormedSharedB
 
 const Op<NormGemvParams>& norm_gemv_op(Format format) {
   // In the order of the formats, one variant each.
-#define M40LLM_VARIANT(format, ...) \
-  {"shared", {"norm_gemv_" #format, norm_gemv_##format}, config, chain, applies},
+#define M40LLM_VARIANT(format, ...)                      \
+  {.name = "shared",                                     \
+   .kernel = {"norm_gemv_" #format, norm_gemv_##format}, \
+   .config = nullptr,                                    \
+   .chain = chain,                                       \
+   .applies = applies,                                   \
+   .config_on = config},
   static constexpr Variant<NormGemvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)        \

@@ -16,8 +16,9 @@ Matrix matrix_of(const QkvParams& p) {
   return {nullptr, nullptr, some.rows, p.width, p.stride, some.format};
 }
 
-LaunchConfig config(const QkvParams& p) {
-  return {{product_blocks(p.q.rows + p.k.rows + p.v.rows)}, kProductBlock, padded_x_bytes(matrix_of(p))};
+LaunchConfig config(const QkvParams& p, int n_sms) {
+  return overlapping(
+      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))});
 }
 // Bias and rope.
 int chain(const QkvParams& p, int) {
@@ -36,7 +37,13 @@ bool applies(const QkvParams& p) { return x_fits_shared(matrix_of(p), kNormedSha
 
 const Op<QkvParams>& qkv_op(Format format) {
   // In the order of the formats, one variant each.
-#define M40LLM_VARIANT(format, ...) {"shared", {"qkv_" #format, qkv_##format}, config, chain, applies},
+#define M40LLM_VARIANT(format, ...)          \
+  {.name = "shared",                         \
+   .kernel = {"qkv_" #format, qkv_##format}, \
+   .config = nullptr,                        \
+   .chain = chain,                           \
+   .applies = applies,                       \
+   .config_on = config},
   static constexpr Variant<QkvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...) \

@@ -11,6 +11,12 @@ constexpr unsigned udiv_up(int a, int b) { return static_cast<unsigned>(div_up(a
 /// A thread an element, 256 a block.
 constexpr LaunchConfig elementwise(int n) { return {{udiv_up(n, 256)}, 256}; }
 
+/// Of a kernel that waits for earlier ones itself.
+constexpr LaunchConfig overlapping(LaunchConfig config) {
+  config.overlaps = true;
+  return config;
+}
+
 /// Roundings of a warp_sum: five levels of pairs.
 inline constexpr int kWarpSumChain = 5;
 

@@ -16,6 +16,13 @@ struct Work {
   double flops = 0;
 };
 
+/// Device memory that a variant works in besides that of its parameters; 256-byte aligned.
+struct WorkMemory {
+  std::byte* scratch = nullptr;  ///< undefined contents
+  std::byte* state =
+      nullptr;  ///< zeros before the first launch, and left as zeros by all launches of the variant
+};
+
 /// One way to do an op: a row of the op's table. Mostly it is one kernel, put on a device by a configuration
 /// that follows from the shape.
 template <class Params>
@@ -23,25 +30,30 @@ struct Variant {
   const char* name;       ///< "warp"; unique within the op
   Kernel<Params> kernel;  ///< the one kernel, or of several the one that does most
   LaunchConfig (*config)(
-      const Params& params);  ///< of `kernel`, from the shape alone; null if `all` is there
+      const Params& params);  ///< of `kernel`, from the shape alone; null if `config_on` or `all` is there
   /// d of the gates: the longest chain of roundings on the way to one output, from the inputs or from the last
   /// exp_f32, whose error the gates add by themselves. n_positions: of the sequence, for ops that sum over
   /// them. tests/chains counts them.
   int (*chain)(const Params& params, int n_positions);
   bool (*applies)(const Params& params) = nullptr;  ///< null: to every shape
   bool bit_exact = true;  ///< the same bits on every device; else judged by its bound alone
-  /// For more than one kernel, a library's call, or a grid made for the device's SMs: all launches in order.
-  /// `scratch` is 256-byte aligned device memory of scratch_bytes() with undefined contents; null where
-  /// launches are only listed.
-  std::vector<Launch> (*all)(const Params& params, int n_sms, std::byte* scratch) = nullptr;
+  /// Of `kernel`, instead of `config`, where the grid is made for the device's SMs.
+  LaunchConfig (*config_on)(const Params& params, int n_sms) = nullptr;
+  /// For more than one kernel or a library's call: all launches in order.
+  /// `memory` is of scratch_bytes() and state_bytes(); null where launches are only listed.
+  std::vector<Launch> (*all)(const Params& params, int n_sms, const WorkMemory& memory) = nullptr;
   std::size_t (*scratch)(const Params& params, int n_sms) = nullptr;  ///< bytes; null: none
+  std::size_t (*state)(const Params& params, int n_sms) = nullptr;    ///< bytes; null: none
 
-  std::vector<Launch> launches(const Params& params, int n_sms, std::byte* memory) const {
+  std::vector<Launch> launches(const Params& params, int n_sms, const WorkMemory& memory) const {
     if (all != nullptr) return all(params, n_sms, memory);
-    return {Launch(kernel, config(params), params)};
+    return {Launch(kernel, config_on != nullptr ? config_on(params, n_sms) : config(params), params)};
   }
   std::size_t scratch_bytes(const Params& params, int n_sms) const {
     return scratch == nullptr ? 0 : scratch(params, n_sms);
+  }
+  std::size_t state_bytes(const Params& params, int n_sms) const {
+    return state == nullptr ? 0 : state(params, n_sms);
   }
 };
 

@@ -78,6 +78,14 @@ __device__ __forceinline__ float warp_sum(float v) {
   for (unsigned offset = 16; offset != 0; offset /= 2) v += shuffle_xor(0xffffffffu, v, offset);
   return v;
 }
+/// Of several values, over each `lanes` adjacent lanes (a power of two): pairs lanes / 2, ..., 2, 1 lanes apart.
+template <int kSums>
+__device__ __forceinline__ void warp_sums(float (&v)[kSums], unsigned lanes) {
+  for (unsigned offset = lanes / 2; offset != 0; offset /= 2) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) v[i] += shuffle_xor(0xffffffffu, v[i], offset);
+  }
+}
 /// Of several values: what warp_sum gives for each.
 template <int kSums>
 __device__ __forceinline__ void warp_sums(float (&v)[kSums]) {
@@ -94,6 +102,14 @@ __device__ __forceinline__ float warp_max(float v) {
 }
 
 __device__ __forceinline__ unsigned atomic_add(unsigned* p, unsigned v) { return atomicAdd(p, v); }
+
+/// What earlier kernels wrote can be read behind it, and what they read be written. A kernel that calls it, in every
+/// thread, may be launched while they still run (LaunchConfig::overlaps), and lets the next one begin.
+__device__ __forceinline__ void wait_for_earlier_kernels() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a
 // volatile access is what the compiler makes of them there too.

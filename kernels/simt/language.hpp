@@ -93,6 +93,9 @@ __forceinline__ T load_once(const T* p) {
   return *p;
 }
 
+/// Launches of a stream run one after the other here.
+__forceinline__ void wait_for_earlier_kernels() {}
+
 namespace simt {
 template <class T>
 __forceinline__ T exchange(unsigned mask, T v, unsigned source) {
@@ -115,8 +118,13 @@ __forceinline__ unsigned ballot(unsigned mask, bool vote) {
   return static_cast<unsigned>(simt::collective(simt::CollectiveKind::ballot, mask, vote, 0));
 }
 template <int kSums>
+__forceinline__ void warp_sums(float (&v)[kSums], unsigned lanes) {
+  simt::collective(simt::CollectiveKind::sums, simt::kFullMask, reinterpret_cast<std::uintptr_t>(v),
+                   simt::Sums{kSums, lanes}.packed());
+}
+template <int kSums>
 __forceinline__ void warp_sums(float (&v)[kSums]) {
-  simt::collective(simt::CollectiveKind::sums, simt::kFullMask, reinterpret_cast<std::uintptr_t>(v), kSums);
+  warp_sums(v, simt::kWarpSize);
 }
 __forceinline__ float warp_sum(float v) {
   float sum[1] = {v};

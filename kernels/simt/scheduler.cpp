@@ -54,17 +54,22 @@ void complete(Warp& warp, const Collective& c, const void* site) {
     case CollectiveKind::sync:
       if constexpr (kChecked) checker::warp_synchronized(warp, c.mask);
       break;
-    case CollectiveKind::sums:  // each lane brings where its values stand
-      for (std::uint32_t n = 0; n < warp.argument[0]; ++n) {
-        // Pairs 16, 8, 4, 2, 1 apart: what xor shuffles add, where every lane ends with the same bits.
+    case CollectiveKind::sums: {  // each lane brings where its values stand
+      const Sums sums = Sums::unpacked(warp.argument[0]);
+      for (unsigned n = 0; n < sums.values; ++n) {
+        // Pairs lanes / 2, ..., 2, 1 apart: what xor shuffles add, where all of them end with the same bits.
         std::array<float, kWarpSize> t;
         for (unsigned i = 0; i < kWarpSize; ++i) t[i] = reinterpret_cast<const float*>(warp.in[i])[n];
-        for (unsigned offset = 16; offset != 0; offset /= 2) {
-          for (unsigned i = 0; i < offset; ++i) t[i] = t[i] + t[i + offset];
+        for (unsigned first = 0; first < kWarpSize; first += sums.lanes) {
+          for (unsigned offset = sums.lanes / 2; offset != 0; offset /= 2) {
+            for (unsigned i = first; i < first + offset; ++i) t[i] = t[i] + t[i + offset];
+          }
         }
-        for (unsigned i = 0; i < kWarpSize; ++i) reinterpret_cast<float*>(warp.in[i])[n] = t[0];
+        for (unsigned i = 0; i < kWarpSize; ++i)
+          reinterpret_cast<float*>(warp.in[i])[n] = t[i & ~(sums.lanes - 1)];
       }
       break;
+    }
     case CollectiveKind::max: {
       std::array<float, kWarpSize> t, u;
       for (unsigned i = 0; i < kWarpSize; ++i) t[i] = as_float(warp.in[i]);

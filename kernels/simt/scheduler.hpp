@@ -65,6 +65,13 @@ struct Lane {
 
 enum class CollectiveKind : std::uint8_t { sync, sums, max, shuffle, ballot };
 
+/// What a collective of the kind `sums` is to do: so many values, each over so many adjacent lanes.
+struct Sums {
+  unsigned values, lanes;
+  std::uint32_t packed() const { return values << 8 | lanes; }
+  static Sums unpacked(std::uint32_t argument) { return {argument >> 8, argument & 0xff}; }
+};
+
 /// A warp's collective that some of its lanes have come to.
 struct Collective {
   std::uint32_t mask = 0;  // the lanes named; 0: free
@@ -81,7 +88,7 @@ struct Warp {
   unsigned index = 0;  // in the block
   std::array<Collective, 8> collectives;
   std::array<std::uint64_t, kWarpSize> in;        // what each lane brings to a collective,
-  std::array<std::uint32_t, kWarpSize> argument;  // with its source lane or its number of sums,
+  std::array<std::uint32_t, kWarpSize> argument;  // with its source lane or its Sums,
   std::array<std::uint64_t, kWarpSize> out;       // and what it gets
 };
 

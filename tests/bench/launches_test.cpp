@@ -1,4 +1,4 @@
-// Variants that are more than a kernel: several launches, scratch, a grid made for the device's SMs.
+// Variants that are more than a kernel: several launches, scratch and state, a grid made for the device's SMs.
 #include <gtest/gtest.h>
 
 #include "bench/op_suite.hpp"
@@ -20,11 +20,14 @@ namespace {
 // x += swiglu(y, y), by way of scratch.
 using Params = ResidualAddParams;
 
+Launch add(float* x, const float* y, int n) {
+  return Launch(Kernel<Params>{"residual_add", residual_add}, elementwise(n), Params{x, y, n});
+}
 std::vector<Launch> through(const Params& p, std::byte* scratch) {
   auto* const product = reinterpret_cast<float*>(scratch);
   return {
       Launch(Kernel<SwigluParams>{"swiglu", swiglu}, elementwise(p.n), SwigluParams{p.y, p.y, product, p.n}),
-      Launch(Kernel<Params>{"residual_add", residual_add}, elementwise(p.n), Params{p.x, product, p.n})};
+      add(p.x, product, p.n)};
 }
 std::size_t bytes(const Params& p, int) { return static_cast<std::size_t>(p.n) * sizeof(float); }
 int chain(const Params&, int) { return 6; }
@@ -34,15 +37,15 @@ constexpr Variant<Params> kVariants[] = {
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
-     .all = [](const Params& p, int, std::byte* scratch) { return through(p, scratch); },
+     .all = [](const Params& p, int, const WorkMemory& memory) { return through(p, memory.scratch); },
      .scratch = bytes},
     {.name = "reads_what_nobody_wrote",
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
      .all =
-         [](const Params& p, int, std::byte* scratch) {
-           std::vector<Launch> launches = through(p, scratch);
+         [](const Params& p, int, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
            launches.erase(launches.begin());
            return launches;
          },
@@ -51,15 +54,39 @@ constexpr Variant<Params> kVariants[] = {
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
-     .all = [](const Params& p, int, std::byte* scratch) { return through(p, scratch); },
+     .all = [](const Params& p, int, const WorkMemory& memory) { return through(p, memory.scratch); },
      .scratch = [](const Params& p, int n_sms) { return bytes(p, n_sms) - 1; }},
+    {.name = "adds_its_state",
+     .kernel = {"residual_add", residual_add},
+     .config = nullptr,
+     .chain = chain,
+     .all =
+         [](const Params& p, int, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
+           launches.push_back(add(p.x, reinterpret_cast<float*>(memory.state), p.n));
+           return launches;
+         },
+     .scratch = bytes,
+     .state = bytes},
+    {.name = "leaves_its_state_changed",
+     .kernel = {"residual_add", residual_add},
+     .config = nullptr,
+     .chain = chain,
+     .all =
+         [](const Params& p, int, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
+           launches.push_back(add(reinterpret_cast<float*>(memory.state), p.y, p.n));
+           return launches;
+         },
+     .scratch = bytes,
+     .state = bytes},
     {.name = "by_sms",
      .kernel = {"residual_add", residual_add},
      .config = nullptr,
      .chain = chain,
      .all =
-         [](const Params& p, int n_sms, std::byte* scratch) {
-           std::vector<Launch> launches = through(p, scratch);
+         [](const Params& p, int n_sms, const WorkMemory& memory) {
+           std::vector<Launch> launches = through(p, memory.scratch);
            launches.back().config.grid.x = static_cast<unsigned>(n_sms);
            return launches;
          },
@@ -124,6 +151,10 @@ TEST_F(Launches, ScratchIsPoisonedBeforeEachRun) {
 }
 
 TEST_F(Launches, AWriteBehindTheScratchFails) { EXPECT_FALSE(run("writes_behind_its_scratch").passed); }
+
+TEST_F(Launches, StateIsZerosBeforeEachRun) { EXPECT_TRUE(run("adds_its_state").passed); }
+
+TEST_F(Launches, StateThatIsNotLeftAsZerosFails) { EXPECT_FALSE(run("leaves_its_state_changed").passed); }
 
 TEST_F(Launches, AGridIsMadeForTheSms) {
   EXPECT_EQ(device->n_sms(), kGm200.n_sms) << "the SIMT device stands for an M40";

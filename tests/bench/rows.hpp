@@ -22,9 +22,9 @@ namespace rows {
 
 constexpr int kRows = 4;
 /// Of each row: where it stands, and its sequence in a cache of four.
-constexpr int kPosition[kRows] = {5, 0, 19, 2};
+constexpr int kPosition[kRows] = {5, 0, 199, 64};
 constexpr int kSequence[kRows] = {2, 0, 3, 1};
-constexpr int kCapacity = 20;
+constexpr int kCapacity = 200;
 
 using Bits = std::vector<std::byte>;
 /// Some rows in one launch: what each wrote. Alone, a row has a cache to itself.
@@ -64,6 +64,7 @@ std::vector<T> gathered(const std::vector<T>& all, std::size_t n, std::span<cons
 /// Device memory and what it takes to launch.
 struct Bench {
   Device& device;
+  unsigned blocks = 0;  // of every launch, unless 0: then the variant's own
   std::unique_ptr<Stream> stream = device.create_stream();
 
   template <class T>
@@ -76,7 +77,12 @@ struct Bench {
   template <class Params>
   void launch(const Variant<Params>& variant, const Params& params) {
     const Buffer<std::byte> scratch(device, variant.scratch_bytes(params, device.n_sms()) + 1, "rows");
-    for (const Launch& each : variant.launches(params, device.n_sms(), scratch.data())) stream->launch(each);
+    const Buffer<std::byte> state(device, variant.state_bytes(params, device.n_sms()) + 1, "rows");
+    stream->fill(state.data(), 0, state.bytes());
+    for (Launch& each : variant.launches(params, device.n_sms(), {scratch.data(), state.data()})) {
+      if (blocks != 0) each.config.grid.x = blocks;
+      stream->launch(each);
+    }
     stream->synchronize();
   }
 };
@@ -128,7 +134,7 @@ inline std::vector<Bits> run_append(Bench& bench, const Variant<KvAppendParams>&
   const Buffer<int> position = positions(bench, rows), sequence = sequences(bench, rows);
   bench.launch(variant, {new_k.data(),
                          new_v.data(),
-                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim},
+                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim, kCapacity},
                          sequence.data(),
                          position.data(),
                          static_cast<int>(rows.size()),
@@ -161,7 +167,7 @@ inline std::vector<Bits> run_attention(Bench& bench, const Variant<AttentionDeco
   bench.stream->fill(y.data(), 0x7f, y.bytes());
   const Buffer<int> position = positions(bench, rows), sequence = sequences(bench, rows);
   bench.launch(variant, {q.data(),
-                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim},
+                         {k.data(), v.data(), kOfSequence, kOfPosition, kHeadDim, kCapacity},
                          sequence.data(),
                          position.data(),
                          y.data(),

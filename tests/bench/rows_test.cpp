@@ -17,5 +17,18 @@ INSTANTIATE_TEST_SUITE_P(, Rows,
                                            "argmax"),
                          [](const auto& info) { return std::string(info.param); });
 
+/// Blocks walk over units, so that a grid may have any number of them.
+TEST(AttentionSplit, HasTheSameBitsOnAnyNumberOfBlocks) {
+  const std::unique_ptr<Device> device = open_simt_device({});
+  const Variant<AttentionDecodeParams>& split = kAttentionDecode.variant("split");
+  const std::vector<int> all = {0, 1, 2, 3};
+  rows::Bench as_chosen{*device};
+  const auto expected = rows::run_attention(as_chosen, split, all);
+  for (const unsigned blocks : {1u, 2u, 3u, 7u, 31u, 200u}) {
+    rows::Bench bench{*device, blocks};
+    EXPECT_EQ(rows::run_attention(bench, split, all), expected) << blocks << " blocks";
+  }
+}
+
 }  // namespace
 }  // namespace m40llm::testing

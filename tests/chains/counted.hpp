@@ -88,13 +88,17 @@ inline Counted shuffle_xor(unsigned mask, Counted v, unsigned lanes) {
 }
 using ::shuffle;
 using ::shuffle_xor;
-inline Counted warp_sum(Counted v) {
-  for (unsigned offset = 16; offset != 0; offset /= 2) v += shuffle_xor(simt::kFullMask, v, offset);
-  return v;
-}
 template <int kSums>
-void warp_sums(Counted (&v)[kSums]) {
-  for (Counted& each : v) each = warp_sum(each);
+void warp_sums(Counted (&v)[kSums], unsigned lanes = simt::kWarpSize) {
+  for (Counted& each : v) {
+    for (unsigned offset = lanes / 2; offset != 0; offset /= 2)
+      each += shuffle_xor(simt::kFullMask, each, offset);
+  }
+}
+inline Counted warp_sum(Counted v) {
+  Counted sum[1] = {v};
+  warp_sums(sum);
+  return sum[0];
 }
 inline Counted warp_max(Counted v) {
   for (unsigned offset = 16; offset != 0; offset /= 2) {

@@ -198,10 +198,11 @@ float tree_sum(std::span<const float> lanes) {
 
 std::string warps_compute_what_they_state(Device& device) {
   constexpr LaunchConfig config{{3}, 96};
-  constexpr std::size_t n = 3 * 96;
+  constexpr std::size_t n = 3 * 96, kOut = 7 + 2 * 6;  // words a thread writes
   for (const bool with_specials : {false, true}) {
     const Words in = floats_to_sum(n, 3, with_specials);
-    const Words got = run(device, {"language_collectives", language_collectives, config, 0, 1, 0}, in, 7 * n);
+    const Words got =
+        run(device, {"language_collectives", language_collectives, config, 0, 1, 0}, in, kOut * n);
     Words want;
     for (std::size_t i = 0; i < n; ++i) {
       const std::size_t lane = i % 32;
@@ -211,7 +212,7 @@ std::string warps_compute_what_they_state(Device& device) {
       for (std::size_t j = 0; j < 32; ++j) votes |= (warp[j] > 0 ? 1u : 0u) << j;
       // Of zeros of both signs the largest is the one or the other: what is stated is its value.
       const float largest = *std::ranges::max_element(warp);
-      const std::uint32_t got_largest = got[7 * i + 1];
+      const std::uint32_t got_largest = got[kOut * i + 1];
       want.push_back(as_bits(tree_sum(warp)));
       want.push_back(as_float(got_largest) == largest ? got_largest : as_bits(largest));
       want.push_back(as_bits(warp[(lane * 5 + 3) % 32]));
@@ -219,9 +220,17 @@ std::string warps_compute_what_they_state(Device& device) {
       want.push_back(static_cast<std::uint32_t>(i - lane + (lane + 1) % 32));
       want.push_back(static_cast<std::uint32_t>(i - lane + (lane ^ 16)));
       want.push_back(votes);
+      for (std::size_t lanes = 1; lanes <= 32; lanes *= 2) {
+        const auto first = warp.begin() + static_cast<std::ptrdiff_t>(lane / lanes * lanes);
+        std::vector<float> part(first, first + static_cast<std::ptrdiff_t>(lanes));
+        want.push_back(as_bits(tree_sum(part)));
+        for (float& value : part) value *= -2;
+        want.push_back(as_bits(tree_sum(part)));
+      }
     }
     const std::string wrong = compare(
-        "warp_sum, warp_max, shuffle, shuffle_xor, both of int, ballot: of a thread (result / 7)", got, want);
+        "warp_sum, warp_max, shuffle, shuffle_xor, both of int, ballot, warp_sums: of a thread (result / 19)",
+        got, want);
     if (!wrong.empty()) return wrong;
   }
   return {};

@@ -55,7 +55,7 @@ struct Memory {
     stream->synchronize();
   }
   ComposedParams params() const {
-    const KvView cache{k.data(), v.data(), kContext * kOfPosition, kOfPosition, kHeadDim};
+    const KvView cache{k.data(), v.data(), kContext * kOfPosition, kOfPosition, kHeadDim, kContext};
     return {{x.data(), weight.data(), normed.data(), kRows, kWidth, 1e-5f},
             {normed.data(), cache, rows.data(), rows.data() + kRows, attended.data(), kRows, kHeads, kKvHeads,
              kHeadDim, 0.3f},

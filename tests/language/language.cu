@@ -57,12 +57,12 @@ extern "C" __global__ void language_arithmetic(LanguageParams p) {
   });
 }
 
-// One float a thread of the grid. out (threads, 7).
+// One float a thread of the grid. out (threads, 7 + 2 * 6): sums of v and of -2 v over 1, 2, ..., 32 lanes at the end.
 extern "C" __global__ void language_collectives(LanguageParams p) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   const float v = bits_to_float(p.in[i]);
   const unsigned lane = threadIdx.x % kWarp;
-  unsigned* const out = p.out + 7 * i;
+  unsigned* const out = p.out + 19 * i;
   out[0] = number_or_nan(warp_sum(v));
   out[1] = number_or_nan(warp_max(v));
   out[2] = number_or_nan(shuffle(kFullWarp, v, (lane * 5 + 3) % kWarp));
@@ -70,6 +70,13 @@ extern "C" __global__ void language_collectives(LanguageParams p) {
   out[4] = static_cast<unsigned>(shuffle(kFullWarp, static_cast<int>(i), (lane + 1) % kWarp));
   out[5] = static_cast<unsigned>(shuffle_xor(kFullWarp, static_cast<int>(i), 16));
   out[6] = ballot(kFullWarp, v > 0.f);
+  unsigned* next = out + 7;
+  for (unsigned lanes = 1; lanes <= kWarp; lanes *= 2) {
+    float sums[2] = {v, -2.f * v};
+    warp_sums(sums, lanes);
+    *next++ = number_or_nan(sums[0]);
+    *next++ = number_or_nan(sums[1]);
+  }
 }
 
 // One float a thread of the grid, whose blocks are one group each. out (threads).

@@ -23,7 +23,7 @@
 
 // The kernels that faults are planted around.
 extern "C" {
-void attention_decode_warps(AttentionDecodeParams);
+void attention_decode_split_2(AttentionDecodeParams);
 void kv_append(KvAppendParams);
 void rms_norm_block(RmsNormParams);
 void rope_neox(RopeParams);
@@ -44,8 +44,10 @@ std::vector<int> some_tokens(std::uint64_t seed, int n = kSteps) {
 
 /// A model on a SIMT device of its own.
 struct Loaded {
-  explicit Loaded(const gguf::File& file, const DeviceOptions& options = {})
-      : Loaded(file, with_simt(options), 0) {}
+  explicit Loaded(const gguf::File& file, const DeviceOptions& options = {}, int n_positions = kSteps)
+      : device(open_device(with_simt(options))),
+        stream(device->create_stream()),
+        model(*device, *stream, file, n_positions) {}
 
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
@@ -54,10 +56,6 @@ struct Loaded {
   DeviceRun run(std::span<const int> tokens) { return testing::run(*stream, model, tokens); }
 
  private:
-  Loaded(const gguf::File& file, const DeviceOptions& options, int)
-      : device(open_device(options)),
-        stream(device->create_stream()),
-        model(*device, *stream, file, kSteps) {}
   static DeviceOptions with_simt(DeviceOptions options) {
     options.device = "simt";
     return options;
@@ -118,6 +116,7 @@ const NamedShape kShapes[] = {
                 gguf::TensorType::q8_0, gguf::TensorType::f16}}},
     // As many heads of K and V as of queries, together wider than the model.
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
+    {"heads_of_256", {.n_heads = 5, .n_kv_heads = 1, .head_dim = 256, .n_rotated = 256}},
     {"frequency_factors", {.rope_factors = true}},
     // Biases, and pairs that stand half of the rotated dimensions apart.
     {"qwen2", {.architecture = "qwen2"}},
@@ -175,15 +174,15 @@ const Fault kFaults[] = {
        p.cache.head_stride = -p.cache.head_stride;
        kv_append(p);
      })},
-    {"scores_of_another_scale", "attention_decode_warps",
+    {"scores_of_another_scale", "attention_decode_split_2",
      erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
        p.scale *= 1.0001f;
-       attention_decode_warps(p);
+       attention_decode_split_2(p);
      })},
-    {"query_heads_of_the_first_kv_head", "attention_decode_warps",
+    {"query_heads_of_the_first_kv_head", "attention_decode_split_2",
      erased<AttentionDecodeParams>([](AttentionDecodeParams p) {
        p.cache.head_stride = 0;
-       attention_decode_warps(p);
+       attention_decode_split_2(p);
      })},
     {"no_eps", "rms_norm_block", erased<RmsNormParams>([](RmsNormParams p) {
        p.eps = 0;
@@ -263,6 +262,13 @@ bool same_bits(const DeviceRun& a, const DeviceRun& b) {
   };
   return std::ranges::equal(a.hidden, b.hidden, same) && std::ranges::equal(a.logits, b.logits, same) &&
          a.next == b.next;
+}
+
+/// Attention's chunks are merged from 65 positions on.
+TEST(Llama, PassesOverSeveralChunksOfPositions) {
+  const OpenModelFile model{ModelFile({.n_context = 150})};
+  const DeviceRun run = Loaded(model.file, {}, 150).run(some_tokens(8, 135));
+  EXPECT_TRUE(judge(model.file, run).passed());
 }
 
 TEST(Llama, GivesTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
@@ -381,10 +387,9 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
   const OpenModelFile model{ModelFile()};
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(9, 3);
-  const std::uint64_t n_kernels = launches(loaded.model.plan()).size();
-  // Embedding; of each layer 10 for attention and 6 for the feed-forward; norm, logits, argmax, advance.
-  const std::uint64_t n_separate_kernels = 1 + 2 * 16 + 4;
   for (const Way way : kWays) {
+    const std::uint64_t n_kernels =
+        launches(way == Way::separate ? loaded.model.separate_plan() : loaded.model.plan()).size();
     loaded.model.start(*loaded.stream, tokens, way);
     const DeviceCounters before = loaded.device->counters();
     loaded.model.step(*loaded.stream);

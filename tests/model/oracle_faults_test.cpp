@@ -75,11 +75,11 @@ TEST_P(Oracle, Sees) {
             << bench::kExactOracleLimit << "\n";
 }
 
-// The last is seen only behind attention's first tile of 128 positions.
+// The last is seen only behind the first 128 positions.
 INSTANTIATE_TEST_SUITE_P(Faults, Oracle,
                          ::testing::Values(Fault{"rms_norm_eps_outside_the_root", 0, 1},
                                            Fault{"rms_norm_rough_reciprocal_root", 0, 1},
-                                           Fault{"attention_warps_stops_at_128", 3, 140}),
+                                           Fault{"attention_split_stops_at_128", 3, 140}),
                          [](const auto& info) { return info.param.mutant; });
 
 /// What the oracle cannot see: q rounded to binary16 differs as much as honest engines do that round a K to different
@@ -88,7 +88,7 @@ TEST(Drift, SeesQueriesInHalf) {
   if (no_model()) GTEST_SKIP() << "M40LLM_MODEL does not name the model's GGUF file";
   constexpr std::size_t kSteps = 4;
   SmolLM2Along run(0);
-  const Mutant planted = mutant("attention_warps_half_query");
+  const Mutant planted = mutant("attention_split_half_query");
   const Substituted substituted(planted);
   const DeviceRun device = testing::run(*run.stream, run.model, std::span(run.tokens).first(kSteps));
   const Ratios drift =

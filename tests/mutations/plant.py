@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from kernel_text import kernels_in  # noqa: E402
+from kernel_text import FORMATS, kernels_in  # noqa: E402
 
 LANGUAGE = ("kernels/device.cuh", "kernels/simt/language.hpp")
 JUDGE = "tests/language/language"  # .h, .cu
@@ -84,6 +84,13 @@ def mutate(mutation, text):
     return pattern.sub(lambda _: mutation["replace"], text)
 
 
+def of_formats(mutation, text):
+    """The text with kernels for those formats alone that the mutation is meant for: a file has one for each."""
+    named = re.findall(r'^ *X\((\w+), "', FORMATS.read_text(), re.MULTILINE)
+    meant = [name for name in named if re.fullmatch(mutation["ops"], f"{mutation['file']}_{name}")]
+    return re.sub(r"^M40LLM_FORMATS\((\w+)\)$", lambda list_: " ".join(f"{list_[1]}({name})" for name in meant), text, flags=re.MULTILINE)
+
+
 def without_includes(text, paths):
     for path in paths:
         text = text.replace(f'#include "{path}"\n', "")
@@ -127,7 +134,7 @@ def copies(root, mutations):
             texts = {f"mutants::{name}::{Path(source).stem}": kernel_text(root, source) for source in sources}
         else:
             start, file = '#include "kernels/device.cuh"\n', mutation["file"]
-            texts = {f"mutants::{name}": mutate(mutation, kernel_text(root, source_of(mutation)))}
+            texts = {f"mutants::{name}": of_formats(mutation, mutate(mutation, kernel_text(root, source_of(mutation))))}
         kernels[name] = texts
         files.setdefault(file, start + headers)
         for namespace, text in texts.items():

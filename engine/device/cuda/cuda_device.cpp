@@ -319,6 +319,11 @@ void CudaDevice::release_raw(void* pointer) noexcept {
   static_cast<void>(driver_.memory_free.status(address(pointer)));
 }
 
+bool CudaDevice::overlaps_kernels() const {
+  const std::optional<Arch> arch = parse_arch(info_.image);
+  return arch && !arch->ptx && arch->major >= 9 && driver_.graph_add_edges.is_there();
+}
+
 void* CudaDevice::allocate_pinned(std::size_t bytes) {
   enter();
   void* pointer = nullptr;

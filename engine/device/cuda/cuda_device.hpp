@@ -70,6 +70,8 @@ class CudaDevice final : public Device {
   void* allocate_raw(std::size_t bytes, const std::string& owner) override;
   void release_raw(void* pointer) noexcept override;
 
+  /// Whether kernels can begin before the one before them has ended (LaunchConfig::overlaps).
+  bool overlaps_kernels() const;
   /// Makes the device's context the calling thread's. The driver's calls work on the thread's own.
   void enter() const { driver_.context_set_current(context_); }
   /// Loads the kernel's file at the first use. Throws Error on a kernel that no image holds.

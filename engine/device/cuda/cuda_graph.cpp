@@ -48,8 +48,11 @@ CudaGraph::CudaGraph(CudaDevice& device, std::span<const Launch> launches)
                                   .params = arguments,
                                   .extra = nullptr};
     const GraphNode before = last;
+    const bool overlaps = before != nullptr && launch.config.overlaps && device.overlaps_kernels();
     try {
-      driver.graph_add_kernel(&last, made.handle(), &before, before == nullptr ? 0 : 1, &params);
+      driver.graph_add_kernel(&last, made.handle(), &before, before == nullptr || overlaps ? 0 : 1, &params);
+      const GraphEdge edge;
+      if (overlaps) driver.graph_add_edges(made.handle(), &before, &last, &edge, 1);
     } catch (const DriverFault& fault) {
       throw DeviceFault(describe_launch(launch.kernel.name, launch.config) + ": " + fault.what());
     }

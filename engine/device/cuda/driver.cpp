@@ -41,6 +41,8 @@ void* Library::symbol(const char* name) const {
   return address;
 }
 
+bool Library::has(const char* name) const { return dlsym(handle_, name) != nullptr; }
+
 const Driver& Driver::instance() {
   static const Driver driver = [] {
     Driver opened;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/device/device.hpp"
@@ -57,6 +58,14 @@ struct KernelNodeParams {
   void** extra;   ///< null: `params` has them
 };
 
+/// CUgraphEdgeData: the later kernel may begin once every block of the earlier one has let it, or has ended.
+struct GraphEdge {
+  unsigned char from_port = 1;  ///< CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC
+  unsigned char to_port = 0;
+  unsigned char type = 1;  ///< CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC
+  unsigned char reserved[5] = {};
+};
+
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr unsigned kEventDefault = 0;  ///< with timing
 
@@ -85,7 +94,9 @@ class Library {
  public:
   /// Throws NoDevice where there is none.
   Library();
+  /// Throws NoDevice if it lacks the symbol.
   void* symbol(const char* name) const;
+  bool has(const char* name) const;
 
  private:
   void* handle_;
@@ -108,6 +119,20 @@ class Call {
  private:
   const char* name_;
   Result (*function_)(Args...);
+};
+
+/// A call that a driver may be too old to have.
+template <class... Args>
+class OptionalCall {
+ public:
+  OptionalCall(const Library& library, const char* name) {
+    if (library.has(name)) call_.emplace(library, name);
+  }
+  bool is_there() const { return call_.has_value(); }
+  void operator()(Args... args) const { call_.value()(args...); }
+
+ private:
+  std::optional<Call<Args...>> call_;
 };
 
 /// The calls in use, under the versions of their ABI that drivers since R470 export.
@@ -153,6 +178,8 @@ class Driver {
   Call<GraphHandle*, unsigned> graph_create{library_, "cuGraphCreate"};
   Call<GraphNode*, GraphHandle, const GraphNode*, std::size_t, const KernelNodeParams*> graph_add_kernel{
       library_, "cuGraphAddKernelNode"};
+  OptionalCall<GraphHandle, const GraphNode*, const GraphNode*, const GraphEdge*, std::size_t>
+      graph_add_edges{library_, "cuGraphAddDependencies_v2"};  // from CUDA 12.3 on
   Call<GraphExec*, GraphHandle, unsigned long long> graph_instantiate{library_,
                                                                       "cuGraphInstantiateWithFlags"};
   Call<GraphHandle> graph_destroy{library_, "cuGraphDestroy"};
