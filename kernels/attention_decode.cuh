@@ -5,9 +5,8 @@
 // 2. warps: a block a query head; eight warps, each a position in turn with its lanes over head_dim; scores by
 //    warp_sum, one rescale a position; the warps' parts are merged at the end. K and V are read in whole rows.
 // 3. split: a unit is a chunk of 64 positions for up to four query heads of a KV head, so that there is work for all
-//    SMs at any number of heads, and K and V are read once for these heads. A lane reads 16 bytes a load and keeps
-//    eight dimensions of each head's q and output in registers; four loads of K and the first four of V are in flight
-//    together. The chunk's scores meet in shared memory: one maximum, each exponential made once, nothing rescaled
+//    SMs at any number of heads, and K and V are read once for these heads. A lane reads 16 bytes a load, four loads in flight, and
+//    keeps eight dimensions of each head's q, then of its output, in registers. The chunk's scores meet in shared memory: one maximum, each exponential made once, nothing rescaled
 //    within it. Chunks are merged in their order by whoever is done last (flash-decoding, Dao et al., 2023).
 //    64 positions give SmolLM2's three KV heads at 512 positions 24 units; what 4 heads then write and read again of
 //    partial outputs is an eighth of the bytes of K and V, mostly in L2.
@@ -363,7 +362,6 @@ __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const A
   const half* const __restrict__ v = p.cache.v + start;
   const long long first_output = (static_cast<long long>(u.row) * p.n_heads + u.first_head) * p.head_dim;
 
-  Batch value = load_batch(v, p.cache.position_stride, slot, slots, here);
   {
     float q[kHeads][8];
 #pragma unroll
@@ -416,7 +414,7 @@ __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const A
       for (int d = 0; d < 8; ++d) out[h][d] = 0.f;
     }
     for (int first = 0; first < u.n; first += kBatch * slots) {
-      if (first > 0) value = load_batch(v, p.cache.position_stride, first + slot, slots, here);
+      const Batch value = load_batch(v, p.cache.position_stride, first + slot, slots, here);
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
         const int j = first + i * slots + slot;
