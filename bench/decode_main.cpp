@@ -32,7 +32,27 @@ struct Options {
   std::string oracle;
   std::vector<std::string> against;
   std::string logits;
+  std::vector<Way> ways{Way::graph};
 };
+
+/// "launches,graph". Throws UsageError on what is no way, and on one that is there twice.
+std::vector<Way> ways_of(const std::string& text) {
+  std::string known;
+  for (const Way way : kWays) known += (known.empty() ? "" : ", ") + std::string(name_of(way));
+  std::vector<Way> ways;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string name = text.substr(begin, end - begin);
+    const auto way = std::ranges::find(kWays, name, name_of);
+    if (way == kWays.end())
+      throw UsageError("--way: " + in_quotes(name) + " is no way to take a step; there are " + known);
+    if (std::ranges::count(ways, *way) != 0)
+      throw UsageError("--way: " + in_quotes(name) + " is there twice; expected each once");
+    ways.push_back(*way);
+    begin = end + 1;
+  }
+  return ways;
+}
 
 std::uint64_t hash_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
@@ -47,11 +67,7 @@ Json all_images_json(const Device& device) {
 }
 
 /// Of all kernels that a step launches.
-std::uint64_t step_hash(const StepPlan& plan) {
-  std::vector<Launch> launches;
-  for (const PlannedOp& op : plan) launches.insert(launches.end(), op.launches.begin(), op.launches.end());
-  return source_hash(launches);
-}
+std::uint64_t step_hash(const StepPlan& plan) { return source_hash(launches(plan)); }
 
 double per_second(const std::vector<double>& times_us) {
   const double sum = std::accumulate(times_us.begin(), times_us.end(), 0.0);
@@ -88,7 +104,7 @@ Json record(const Device& device, const Json& model, std::uint64_t step_hash, co
     return static_cast<double>(sum) / static_cast<double>(r.decode_us.size());
   };
   Json json{{"kind", "decode"},
-            {"way", "launches"},
+            {"way", name_of(r.way)},
             {"model", model},
             {"prompt", prompt},
             {"text", text},
@@ -110,6 +126,7 @@ Json record(const Device& device, const Json& model, std::uint64_t step_hash, co
             {"oracle", oracle_json(r.oracle)}};
   if (!r.decode_us.empty()) {
     json["per_token"] = {{"launches", mean(r.decode_counters.launches)},
+                         {"kernels", mean(r.decode_counters.kernels)},
                          {"allocations", mean(r.decode_counters.allocations)},
                          {"copies", mean(r.decode_counters.copies)},
                          {"synchronizations", mean(r.decode_counters.synchronizations)}};
@@ -149,16 +166,17 @@ struct Job {
 };
 
 void print(const Decoded& result, const Json& entry) {
-  std::printf("\n[prompt %zu tokens, %.1f tokens/s; decoded %zu (%s)", result.prompt.size(),
-              per_second(result.prompt_us), result.tokens.size(), result.stopped.c_str());
+  std::printf("\n[by %s: prompt %zu tokens, %.1f tokens/s; decoded %zu (%s)",
+              std::string(name_of(result.way)).c_str(), result.prompt.size(), per_second(result.prompt_us),
+              result.tokens.size(), result.stopped.c_str());
   if (!result.decode_us.empty()) {  // the first token is the prompt's last step's
     const Spread times = spread(result.decode_us);
     const Json& per_token = entry["per_token"];
     std::printf(
-        ", %.1f tokens/s, median %.0f us a token, quartiles %.0f to %.0f; %.0f launches, %.0f allocations a "
-        "token",
+        ", %.1f tokens/s, median %.0f us a token, quartiles %.0f to %.0f; %.0f launches, %.0f kernels, %.0f "
+        "allocations a token",
         per_second(result.decode_us), times.median, times.p25, times.p75, per_token["launches"].get<double>(),
-        per_token["allocations"].get<double>());
+        per_token["kernels"].get<double>(), per_token["allocations"].get<double>());
   }
   std::printf("]\n");
   if (!result.oracle) return;
@@ -191,6 +209,12 @@ int run(const std::vector<std::string>& command) {
   line.count(
       "--context", options.decode.n_context, kMostTokens,
       "positions to make room for (default: the model's, at most " + std::to_string(kDefaultContext) + ")");
+  line.parsed(
+      "--way", [&](const std::string& text) { options.ways = ways_of(text); },
+      "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops) or "
+      "graph "
+      "(those by one call); of several each prompt is decoded by each, and they must give the same bits",
+      "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
   line.texts(
@@ -213,8 +237,8 @@ int run(const std::vector<std::string>& command) {
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   if (plan) {
     const std::vector<std::string> given = line.given();
-    for (const char* const flag :
-         {"--json", "--logits", "--oracle", "--against", "--find-not-finite", "--prompt", "--prompt-file"}) {
+    for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
+                                   "--prompt", "--prompt-file", "--way"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
@@ -233,6 +257,8 @@ int run(const std::vector<std::string>& command) {
   if (prompts.empty()) throw UsageError("--prompt, --prompt-file or --oracle is needed");
   if (!options.logits.empty() && prompts.size() != 1)
     throw UsageError("--logits takes one prompt; there are " + std::to_string(prompts.size()));
+  if (!options.logits.empty() && options.ways.size() != 1)
+    throw UsageError("--logits takes one --way; there are " + std::to_string(options.ways.size()));
   Evidence evidence(options.against);
 
   const std::unique_ptr<Device> device = open_device(options.common.device);
@@ -261,26 +287,25 @@ int run(const std::vector<std::string>& command) {
   std::size_t passed = 0;
   std::size_t failed = 0;
   OracleComparison all;
-  for (const auto& [prompt, expected, tokens] : jobs) {
-    if (interrupted()) break;
-    std::cout << "\n> " << prompt.text << std::flush;
-    Decoded result = decoder.decode(tokens, expected, logits_file ? &*logits_file : nullptr);
-    Json entry = record(*device, model, step_hash(decoder.model().plan()), prompt.text,
-                        decoder.text(result.tokens), result);
+  const auto finish = [&](const Job& job, Decoded& result) {
+    const auto entry_of_it = [&] {
+      return record(*device, model, step_hash(decoder.model().plan()), job.prompt.text,
+                    decoder.text(result.tokens), result);
+    };
+    Json entry = entry_of_it();
     if (!options.against.empty() && evidence.compare(log.header(), entry) == Evidence::Finding::different &&
         result.fault.empty()) {
       result.fault = "logits of other bits than recorded";
-      entry = record(*device, model, step_hash(decoder.model().plan()), prompt.text,
-                     decoder.text(result.tokens), result);
+      entry = entry_of_it();
     }
     log.append(entry);
     log.sync();
     print(result, entry);
-    if (result.interrupted()) break;
+    if (result.interrupted()) return;
     ++(result.passed() ? passed : failed);
     std::fflush(stdout);  // stderr's lines stand behind it
     if (!result.fault.empty()) {
-      std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, prompt.name.c_str(),
+      std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, job.prompt.name.c_str(),
                    printable_message(result.fault).c_str());
     } else if (logits_file) {
       logits_file->finish();
@@ -291,8 +316,20 @@ int run(const std::vector<std::string>& command) {
       all.steps += result.oracle->steps;
       all.decidable_steps += result.oracle->decidable_steps;
     }
+  };
+  for (const Job& job : jobs) {
+    std::optional<Decoded> first;
+    for (const Way way : options.ways) {
+      if (interrupted()) break;
+      std::cout << "\n> " << job.prompt.text << std::flush;
+      Decoded result = decoder.decode(job.tokens, way, job.expected, logits_file ? &*logits_file : nullptr);
+      if (first && result.fault.empty() && !result.interrupted())
+        result.fault = first_difference(*first, result);
+      finish(job, result);
+      if (!first) first = std::move(result);
+    }
   }
-  const std::size_t skipped = jobs.size() - passed - failed;
+  const std::size_t skipped = jobs.size() * options.ways.size() - passed - failed;
   if (all.steps != 0 &&
       static_cast<double>(all.decidable_steps) < kOracleDecidable * static_cast<double>(all.steps)) {
     std::printf("oracle: FAILED, only %zu of %zu steps are decidable\n", all.decidable_steps, all.steps);

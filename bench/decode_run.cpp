@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "bench/options.hpp"
+#include "bench/records.hpp"
 #include "engine/decode/find_not_finite.hpp"
 #include "engine/error.hpp"
 #include "engine/model/hparams.hpp"
@@ -59,7 +60,40 @@ void check_tokens(const std::string& name, const OraclePrompt& oracle, const std
   for (const OracleStep& step : oracle.steps) check(step.ids);
 }
 
+/// Of a step's logits; "none" behind the last step.
+std::string hash_at(const Decoded& run, std::size_t step) {
+  return step < run.logits_hashes.size() ? hex(run.logits_hashes[step]) : "none";
+}
+
+/// Of a generated token; "none" behind the last.
+std::string token_at(const Decoded& run, std::size_t i) {
+  return i < run.tokens.size() ? std::to_string(run.tokens[i]) : "none";
+}
+
 }  // namespace
+
+std::string first_difference(const Decoded& first, const Decoded& second) {
+  const auto equal_elements = [](const auto& a, const auto& b) {
+    return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  };
+  const std::vector<int>& prompt = first.prompt;
+  const std::size_t chosen = equal_elements(first.tokens, second.tokens);
+  const std::size_t chosen_at = prompt.size() - 1 + chosen;  // the step that chose otherwise
+  const std::size_t step = equal_elements(first.logits_hashes, second.logits_hashes);
+  const auto tell = [&](std::size_t position, const char* what, const std::string& of_first,
+                        const std::string& of_second) {
+    const int fed = position < prompt.size() ? prompt[position] : first.tokens[position - prompt.size()];
+    return "position " + std::to_string(position) + " (fed token " + std::to_string(fed) + "): " + what +
+           " by " + std::string(name_of(second.way)) + " is " + of_second + ", by " +
+           std::string(name_of(first.way)) + " " + of_first + "; expected the same";
+  };
+  const std::string hashes[] = {hash_at(first, step), hash_at(second, step)};
+  if (hashes[0] != hashes[1] && step <= chosen_at)
+    return tell(step, "the hash of the logits", hashes[0], hashes[1]);
+  const std::string tokens[] = {token_at(first, chosen), token_at(second, chosen)};
+  if (tokens[0] != tokens[1]) return tell(chosen_at, "the token chosen", tokens[0], tokens[1]);
+  return {};
+}
 
 Decoder::Decoder(Device& device, const DecodeOptions& options)
     : device_(device),
@@ -88,8 +122,10 @@ std::vector<int> Decoder::encode(const Prompt& prompt, const OraclePrompt* oracl
   return tokens;
 }
 
-Decoded Decoder::decode(const std::vector<int>& prompt, const OraclePrompt* oracle, LogitsFile* logits_file) {
+Decoded Decoder::decode(const std::vector<int>& prompt, Way way, const OraclePrompt* oracle,
+                        LogitsFile* logits_file) {
   Decoded result;
+  result.way = way;
   result.prompt = prompt;
   std::vector<float> logits;
   bool follows_oracle = oracle != nullptr;
@@ -100,6 +136,7 @@ Decoded Decoder::decode(const std::vector<int>& prompt, const OraclePrompt* orac
     (in_prompt ? result.prompt_us : result.decode_us).push_back(step.time_us);
     if (!in_prompt) {
       result.decode_counters.launches += step.counters.launches;
+      result.decode_counters.kernels += step.counters.kernels;
       result.decode_counters.allocations += step.counters.allocations;
       result.decode_counters.copies += step.counters.copies;
       result.decode_counters.synchronizations += step.counters.synchronizations;
@@ -123,7 +160,7 @@ Decoded Decoder::decode(const std::vector<int>& prompt, const OraclePrompt* orac
     return true;
   };
   try {
-    decode_greedy(device_, *stream_, model_, prompt, options_.n_tokens, ends, on_step);
+    decode_greedy(device_, *stream_, model_, prompt, options_.n_tokens, way, ends, on_step);
     const auto in_cache = find_not_finite_in_cache(*stream_, model_, static_cast<int>(fed));
     result.fault = in_cache.value_or("");
   } catch (const NotFinite& step) {

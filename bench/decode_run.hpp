@@ -30,11 +30,12 @@ struct DecodeOptions {
 
 /// One prompt, decoded.
 struct Decoded {
+  Way way = Way::graph;
   std::vector<int> prompt;
   std::vector<int> tokens;
   std::string stopped = "length";  ///< or end_of_sequence, interrupted, not_finite
-  /// What was computed and is not finite; empty if all is, as far as it is seen: logits at every step, K and V
-  /// at the end.
+  /// What is wrong with what was computed: that it is not finite, as far as it is seen (logits at every step, K and
+  /// V at the end), or not the bits expected. Empty: nothing.
   std::string fault;
   std::vector<double> prompt_us, decode_us;
   DeviceCounters decode_counters;  ///< sums over the decode steps
@@ -45,6 +46,10 @@ struct Decoded {
   /// What was cut short has not passed.
   bool passed() const { return !interrupted() && fault.empty() && (!oracle || oracle->passed(kOracleLimit)); }
 };
+
+/// Where the second of two decodings of a prompt has other logits than the first, by their hashes, or chose another
+/// token: "position 3 (fed token 5): ...". Empty: nowhere.
+std::string first_difference(const Decoded& first, const Decoded& second);
 
 /// A model with its tokenizer on a device, and prompts through it.
 class Decoder {
@@ -61,9 +66,10 @@ class Decoder {
   /// (unless null) do not fit the context.
   std::vector<int> encode(const Prompt& prompt, const OraclePrompt* oracle) const;
 
-  /// Decodes, printing the text as it comes; each step's logits go into `logits_file`, unless null. Stops after
+  /// Decodes by `way`, printing the text as it comes; each step's logits go into `logits_file`, unless null. Stops after
   /// Ctrl-C.
-  Decoded decode(const std::vector<int>& prompt, const OraclePrompt* oracle, LogitsFile* logits_file);
+  Decoded decode(const std::vector<int>& prompt, Way way, const OraclePrompt* oracle,
+                 LogitsFile* logits_file);
 
  private:
   int n_positions() const;

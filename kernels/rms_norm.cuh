@@ -19,6 +19,20 @@ __device__ __forceinline__ float inverse_rms(float sum_of_squares, int width, fl
   return 1.f / sqrtf(sum_of_squares / static_cast<float>(width) + eps);
 }
 
+__device__ __forceinline__ float scaled(float x, float scale, float weight) { return x * scale * weight; }
+
+/// 1 / sqrt(mean(x^2) + eps) of one row. The group's sync() must stand between two uses of `shared`.
+template <bool kReadonly = false>
+__device__ __forceinline__ float scale_of(const Group<kBlock>& group, const float* __restrict__ x, int width,
+                                          float eps, Shared& shared) {
+  float sum = 0.f;
+  for (int i = group.thread; i < width; i += kBlock) {
+    const float value = load<kReadonly>(x + i);
+    sum = fmaf(value, value, sum);
+  }
+  return inverse_rms(group_sum(group, sum, shared.sums), width, eps);
+}
+
 /// One row. The group's sync() must stand between two uses of `shared`.
 template <bool kReadonly>
 __device__ __forceinline__ void block_row(const Group<kBlock>& group, const RmsNormParams& p, int row,
@@ -26,14 +40,9 @@ __device__ __forceinline__ void block_row(const Group<kBlock>& group, const RmsN
   const float* const __restrict__ x = p.x + static_cast<long long>(row) * p.width;
   const float* const __restrict__ weight = p.weight;
   float* const __restrict__ y = p.y + static_cast<long long>(row) * p.width;
-  float sum = 0.f;
+  const float scale = scale_of<kReadonly>(group, x, p.width, p.eps, shared);
   for (int i = group.thread; i < p.width; i += kBlock) {
-    const float value = load<kReadonly>(x + i);
-    sum = fmaf(value, value, sum);
-  }
-  const float scale = inverse_rms(group_sum(group, sum, shared.sums), p.width, p.eps);
-  for (int i = group.thread; i < p.width; i += kBlock) {
-    y[i] = load<kReadonly>(x + i) * scale * load<kReadonly>(weight + i);
+    y[i] = scaled(load<kReadonly>(x + i), scale, load<kReadonly>(weight + i));
   }
 }
 

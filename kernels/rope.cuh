@@ -6,16 +6,20 @@
 
 namespace ops::rope {
 
+/// The pair (a, b) by the angle whose cosine and sine `turn` holds.
+__device__ __forceinline__ float2 turned(float2 turn, float a, float b) {
+  return {fmaf(a, turn.x, -(b * turn.y)), fmaf(a, turn.y, b * turn.x)};
+}
+
 /// Pair i of a head stands at `first` and `second` of it. `head` counts through the heads of all rows.
 __device__ __forceinline__ void rotate(const RopeParams& p, int head, int i, int first, int second) {
   const int row = head / p.n_heads;
   float* const x = p.x + static_cast<long long>(head) * p.head_dim;
   const float2 turn =
       p.table[static_cast<long long>(p.position[row]) * (p.n_rotated / 2) + i];  // cosine, sine
-  const float a = x[first];
-  const float b = x[second];
-  x[first] = fmaf(a, turn.x, -(b * turn.y));
-  x[second] = fmaf(a, turn.y, b * turn.x);
+  const float2 pair = turned(turn, x[first], x[second]);
+  x[first] = pair.x;
+  x[second] = pair.y;
 }
 
 /// `pair` counts through the pairs of all heads of all rows.

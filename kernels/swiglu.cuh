@@ -7,11 +7,12 @@
 
 namespace ops::swiglu {
 
-__device__ __forceinline__ void element(const SwigluParams& p, int i) {
-  const float gate = p.gate[i];
+__device__ __forceinline__ float swiglu(float gate, float up) {
   const float e = exp_f32(gate < 0.f ? gate : -gate);
   const float sigmoid = (gate < 0.f ? e : 1.f) / (1.f + e);
-  p.y[i] = gate * sigmoid * p.up[i];
+  return gate * sigmoid * up;
 }
+
+__device__ __forceinline__ void element(const SwigluParams& p, int i) { p.y[i] = swiglu(p.gate[i], p.up[i]); }
 
 }  // namespace ops::swiglu

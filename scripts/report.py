@@ -414,11 +414,11 @@ def draw_tokens(page, found, title, text):
         cost = next((record["per_token"] for _, record in mine if record["per_token"]), None)
         rows.append([arm, f"{1e6 * len(times) / sum(times):,.4g}", f"{median:,.4g}", f"{p25:,.4g} to {p75:,.4g}", f"{len(times):,}",
                      f"{1e6 * len(prompt) / sum(prompt):,.4g}" if prompt else "",
-                     f"{cost['launches']:g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}" if cost else ""])
+                     f"{cost['launches']:g} / {cost.get('kernels', cost['launches']):g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}" if cost else ""])
     if traces:
         page.plot(traces, list(timed), "tokens/s, a decode step", None, row_height=52, legend=False, rangemode="tozero")
     page.add("{}", table(["device, image, way", "tokens/s (mean)", "median", "middle half", "tokens", "prompt tokens/s",
-                          "launches / allocations / copies / waits a token"], rows, set(range(1, 7))))
+                          "launches / kernels / allocations / copies / waits a token"], rows, set(range(1, 7))))
 
 
 def draw_texts(page, runs):

@@ -9,8 +9,9 @@ namespace m40llm {
 namespace {
 
 DeviceCounters difference(const DeviceCounters& after, const DeviceCounters& before) {
-  return {after.launches - before.launches, after.allocations - before.allocations,
-          after.copies - before.copies, after.synchronizations - before.synchronizations};
+  return {after.launches - before.launches, after.kernels - before.kernels,
+          after.allocations - before.allocations, after.copies - before.copies,
+          after.synchronizations - before.synchronizations};
 }
 
 NotFinite not_finite(Stream& stream, const Llama& model, int position, int token, int logit) {
@@ -39,10 +40,10 @@ void check_room(std::span<const int> prompt, int n_tokens, int n_positions) {
 }
 
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
-                   const std::function<bool(int)>& is_end, const OnStep& on_step) {
+                   Way way, const std::function<bool(int)>& is_end, const OnStep& on_step) {
   check_room(prompt, n_tokens, model.n_positions());
   const PinnedBuffer<int> next(device, 1);
-  model.start(stream, prompt);
+  model.start(stream, prompt, way);
   int token = prompt.front();
   const int n_steps = static_cast<int>(prompt.size()) + n_tokens - 1;
   for (int position = 0; position < n_steps; ++position) {

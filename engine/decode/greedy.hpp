@@ -33,10 +33,10 @@ using OnStep = std::function<bool(const DecodeStep&)>;
 /// Throws Error if the prompt is empty, or if it and `n_tokens` more do not fit into `n_positions`.
 void check_room(std::span<const int> prompt, int n_tokens, int n_positions);
 
-/// Feeds the prompt token by token, then what the model chooses, greedily, from position 0 on, until
-/// `n_tokens` were generated, is_end is true of one (it is still the last step's `next`), or on_step says so.
-/// Throws Error as check_room() does, and NotFinite, at any step, instead of telling of it.
+/// Feeds the prompt token by token, each step by `way`, then what the model chooses, greedily, from position 0
+/// on, until `n_tokens` were generated, is_end is true of one (it is still the last step's `next`), or on_step
+/// says so. Throws Error as check_room() does, and NotFinite, at any step, instead of telling of it.
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
-                   const std::function<bool(int)>& is_end, const OnStep& on_step);
+                   Way way, const std::function<bool(int)>& is_end, const OnStep& on_step);
 
 }  // namespace m40llm

@@ -65,9 +65,10 @@ DeviceCounters Device::counters() const {
   return counters_;
 }
 
-void Device::count_launch() {
+void Device::count_launch(std::size_t n_kernels) {
   const std::lock_guard lock(mutex_);
   ++counters_.launches;
+  counters_.kernels += n_kernels;
 }
 
 void Device::count_copy() {

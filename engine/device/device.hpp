@@ -5,10 +5,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "engine/device/graph.hpp"
 #include "engine/device/launch.hpp"
 #include "engine/error.hpp"
 #include "kernels/chip.hpp"
@@ -79,6 +81,9 @@ class Stream {
     }
   }
 
+  /// All of the graph's kernels, behind what was queued before.
+  virtual void launch(const Graph& graph) = 0;
+
   /// A copy lets go of ordinary host memory before it returns, so that no exception can free it under the copy:
   /// a source of at most 64 KiB is taken at the call, for anything else the host waits for the stream. Pinned
   /// memory (PinnedBuffer) must stay as it is until synchronize(), its copies return at once; sources of at most
@@ -98,7 +103,8 @@ class Stream {
 
 /// Calls since the device was opened; a difference of two says what a step cost.
 struct DeviceCounters {
-  std::uint64_t launches = 0;
+  std::uint64_t launches = 0;  ///< of a kernel, or of a graph
+  std::uint64_t kernels = 0;   ///< that were launched, those of graphs too
   std::uint64_t allocations = 0;
   std::uint64_t copies = 0;
   std::uint64_t synchronizations = 0;
@@ -112,6 +118,9 @@ class Device {
   int n_sms() const { return info().kind == DeviceKind::cuda ? info().n_sms : kGm200.n_sms; }
   virtual std::unique_ptr<Stream> create_stream() = 0;
   virtual std::unique_ptr<Event> create_event() = 0;
+  /// Holds its own copy of the launches. Throws LaunchRefused as a stream would on any of them, and on a library's
+  /// call.
+  virtual std::unique_ptr<Graph> create_graph(std::span<const Launch> launches) = 0;
 
   /// Device memory, 256-byte aligned, contents undefined. `owner` says who holds it ("weights", "kv_cache").
   /// Throws OutOfMemory naming owner, bytes, what the device has left and who holds the rest when there is not
@@ -146,7 +155,7 @@ class Device {
   /// What allocate_raw throws when there is not enough.
   OutOfMemory out_of_memory(std::size_t bytes, const std::string& owner) const;
   std::size_t held_bytes() const;
-  void count_launch();
+  void count_launch(std::size_t n_kernels);
   void count_copy();
   void count_synchronization();
 

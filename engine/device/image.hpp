@@ -14,7 +14,7 @@ struct KernelResources {
   int static_shared_bytes = 0;  ///< a block
   int local_bytes = 0;          ///< stack frame, a thread
   int spill_bytes = 0;          ///< stores and loads the compiler spilled, a thread
-  std::uint64_t code_hash = 0;  ///< XXH3 of its instructions and constants; 0 on PTX images
+  std::uint64_t code_hash = 0;  ///< XXH3 of its instructions, constants and tables; 0 on PTX images
 };
 
 /// One kernels/<source>.cu compiled for one arch.

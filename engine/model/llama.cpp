@@ -40,12 +40,15 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 }  // namespace
 
 Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
-    : hparams_(fitting_hparams(device, file, n_positions)),
+    : device_(device),
+      hparams_(fitting_hparams(device, file, n_positions)),
       weights_(device, stream, file, hparams_),
       rope_table_(rope_rows(device, stream, file, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
       workspace_(device, stream, hparams_, n_positions, step_memory(hparams_, n_positions, device.n_sms())),
-      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data())) {
+      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), StepOps::fused)),
+      separate_plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(),
+                               StepOps::separate)) {
   stream.synchronize();
 }
 
@@ -63,20 +66,32 @@ void Llama::check_position(int position) const {
   }
 }
 
-void Llama::start(Stream& stream, std::span<const int> prompt) {
+void Llama::start(Stream& stream, std::span<const int> prompt, Way way) {
   if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
   if (prompt.size() > static_cast<std::size_t>(n_positions())) {
     throw Error("a prompt of " + std::to_string(prompt.size()) + " tokens; the sequence has room for " +
                 std::to_string(n_positions()));
   }
   for (const int token : prompt) check_token(token);
+  if (way == Way::graph && graph_ == nullptr) graph_ = device_.create_graph(launches(plan_));
+  way_ = way;
   workspace_.feed(stream, prompt);
   position_ = 0;
 }
 
 void Llama::step(Stream& stream) {
   check_position(position_);
-  run(stream, plan_);
+  switch (way_) {
+    case Way::separate:
+      run(stream, separate_plan_);
+      break;
+    case Way::launches:
+      run(stream, plan_);
+      break;
+    case Way::graph:
+      stream.launch(*graph_);
+      break;
+  }
   ++position_;
 }
 
@@ -89,7 +104,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
   const auto width = static_cast<std::size_t>(hparams_.width);
   const Buffer<float>& state = workspace_[Activation::hidden];
   std::size_t kept = 0;
-  run(stream, plan_, [&](const PlannedOp& op) {
+  run(stream, separate_plan_, [&](const PlannedOp& op) {
     if (op.writes == Writes::sequence) return;
     // The hidden state is written by the embedding, and twice a layer: behind attention, and at its end.
     if (op.values.data() == state.data() && !hidden.empty()) {
@@ -97,7 +112,7 @@ void Llama::forward(Stream& stream, int token, int position, std::span<float> hi
         stream.copy_to_host(hidden.data() + kept / 2 * width, state.data(), width * sizeof(float));
       ++kept;
     }
-    if (on_output) on_output({op.layer, op.label, op.values});
+    if (on_output) on_output({op.layer, op.label.c_str(), op.values});
   });
   ++position_;
 }

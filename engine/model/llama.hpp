@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <span>
 
 #include "engine/device/buffer.hpp"
@@ -7,6 +8,7 @@
 #include "engine/kv_cache/kv_cache.hpp"
 #include "engine/model/hparams.hpp"
 #include "engine/model/step_plan.hpp"
+#include "engine/model/way.hpp"
 #include "engine/model/weights.hpp"
 #include "engine/model/workspace.hpp"
 
@@ -21,8 +23,8 @@ struct StepOutput {
 };
 using OnOutput = std::function<void(const StepOutput&)>;
 
-/// A model of one of architectures() on a device, and one sequence on it: a token goes in at a position, logits
-/// come out.
+/// A model of one of architectures() on a device, which must outlive it, and one sequence on it: a token goes in at
+/// a position, logits come out.
 class Llama {
  public:
   /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may
@@ -33,16 +35,19 @@ class Llama {
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
-  const StepPlan& plan() const { return plan_; }
+  const StepPlan& plan() const { return plan_; }                    ///< of a step
+  const StepPlan& separate_plan() const { return separate_plan_; }  ///< of a forward pass
 
   /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
-  /// step before chose. Throws Error on an empty prompt, on one without room, and on a token out of range.
-  void start(Stream& stream, std::span<const int> prompt);
-  /// Queues the next token's forward pass as forward() does. Nothing goes to the device but launches. Throws Error
-  /// when the sequence has no room.
+  /// step before chose. Each goes to the device by `way`: what that needs is made here, where it is not there yet.
+  /// Throws Error on an empty prompt, on one without room, and on a token out of range; LaunchRefused on a plan that
+  /// cannot go that way.
+  void start(Stream& stream, std::span<const int> prompt, Way way);
+  /// Queues the next token's forward pass. Nothing goes to the device but launches. Throws Error when the sequence
+  /// has no room.
   void step(Stream& stream);
 
-  /// Queues one token's forward pass, op by op: its K and V go into the cache at `position`, logits() and
+  /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into the cache at `position`, logits() and
   /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
   /// `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's input,
   /// the last the input of the final norm; synchronize before reading it. `on_output`, unless empty, is told
@@ -59,13 +64,17 @@ class Llama {
   void check_token(int token) const;
   void check_position(int position) const;
 
+  Device& device_;
   Hparams hparams_;
   Weights weights_;
   Buffer<float2> rope_table_;  // (n_positions, n_rotated / 2)
   KvCache kv_cache_;
   Workspace workspace_;
-  StepPlan plan_;
-  int position_ = 0;  // of the next step, as the device has it
+  StepPlan plan_;                 // of a step
+  StepPlan separate_plan_;        // of a forward pass: every value can be looked at
+  std::unique_ptr<Graph> graph_;  // of plan_; made by the first sequence that needs it
+  Way way_ = Way::launches;       // of the sequence's steps
+  int position_ = 0;              // of the next step, as the device has it
 };
 
 }  // namespace m40llm

@@ -1,6 +1,8 @@
 #include "engine/model/step_plan.hpp"
 
+#include <array>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "engine/ops/advance.hpp"
@@ -8,8 +10,12 @@
 #include "engine/ops/attention_decode.hpp"
 #include "engine/ops/bias.hpp"
 #include "engine/ops/embedding.hpp"
+#include "engine/ops/gate_up.hpp"
 #include "engine/ops/gemv.hpp"
+#include "engine/ops/gemv_add.hpp"
 #include "engine/ops/kv_append.hpp"
+#include "engine/ops/norm_gemv.hpp"
+#include "engine/ops/qkv.hpp"
 #include "engine/ops/residual_add.hpp"
 #include "engine/ops/rms_norm.hpp"
 #include "engine/ops/rope.hpp"
@@ -34,13 +40,14 @@ AttentionDecodeParams attention_params(const Hparams& h, const KvView& cache) {
 class Planner {
  public:
   Planner(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-          const Workspace& workspace, const float2* rope_table)
+          const Workspace& workspace, const float2* rope_table, StepOps ops)
       : device_(device),
         h_(h),
         weights_(weights),
         cache_(cache),
         workspace_(workspace),
-        rope_table_(rope_table) {}
+        rope_table_(rope_table),
+        fused_(ops == StepOps::fused) {}
 
   StepPlan plan() {
     const DeviceMatrix& embedding = *weights_.find_matrix(Role::embedding);
@@ -52,10 +59,9 @@ class Planner {
       feed_forward();
     }
     layer_ = -1;
-    norm("output norm", Role::output_norm);
     // Without an output matrix the embedding's is one.
     const DeviceMatrix* const output = weights_.find_matrix(Role::output);
-    product("logits", output != nullptr ? *output : embedding, Activation::normed, Activation::logits);
+    logits(output != nullptr ? *output : embedding);
     const int* const chosen = workspace_.chosen().data();
     sequence("next token", kArgmax,
              ArgmaxParams{at(Activation::logits), workspace_.chosen().data(), 1, h_.n_vocab});
@@ -69,7 +75,7 @@ class Planner {
   float* at(Activation a) const { return workspace_[a].data(); }
 
   template <class Params>
-  PlannedOp& enter(const char* label, const Op<Params>& op, const Params& params, Writes writes) {
+  PlannedOp& enter(std::string label, const Op<Params>& op, const Params& params, Writes writes) {
     const Variant<Params>& variant = op.default_variant(params);
     if (variant.scratch_bytes(params, device_.n_sms()) > workspace_.scratch().bytes() ||
         variant.state_bytes(params, device_.n_sms()) > workspace_.state().bytes()) {
@@ -78,7 +84,7 @@ class Planner {
     }
     PlannedOp& planned = plan_.emplace_back();
     planned.layer = layer_;
-    planned.label = label;
+    planned.label = std::move(label);
     planned.op = op.name;
     planned.variant = variant.name;
     planned.work = op.work(params);
@@ -88,8 +94,8 @@ class Planner {
     return planned;
   }
   template <class Params>
-  PlannedOp& add(const char* label, const Op<Params>& op, const Params& params, Activation written) {
-    PlannedOp& planned = enter(label, op, params, Writes::activation);
+  PlannedOp& add(std::string label, const Op<Params>& op, const Params& params, Activation written) {
+    PlannedOp& planned = enter(std::move(label), op, params, Writes::activation);
     planned.values = {workspace_[written].data(), workspace_[written].size()};
     return planned;
   }
@@ -98,7 +104,25 @@ class Planner {
     enter(label, op, params, Writes::sequence);
   }
 
-  void attention() {
+  const float* vector(Role role) const {
+    const Buffer<float>* const found = weights_.find_vector(role, layer_);
+    return found == nullptr ? nullptr : found->data();
+  }
+
+  void logits(const DeviceMatrix& weights) {
+    const NormGemvParams fused{weights.view(), at(Activation::hidden), vector(Role::output_norm),
+                               at(Activation::logits), h_.eps};
+    const Op<NormGemvParams>& op = norm_gemv_op(weights.view().format);
+    if (fused_ && op.find_default_variant(fused) != nullptr) {
+      add("logits", op, fused, Activation::logits).format = traits(weights.view().format).gguf_name;
+      return;
+    }
+    norm("output norm", Role::output_norm);
+    product("logits", weights, Activation::normed, Activation::logits);
+  }
+
+  void before_attention() {
+    if (fused_ && qkv()) return;
     norm("attention norm", Role::attention_norm);
     projection("Q", Role::q, Activation::q);
     bias("bias of Q", Role::q_bias, Activation::q);
@@ -113,6 +137,57 @@ class Planner {
           KvAppendParams{at(Activation::k), at(Activation::v), cache, workspace_.sequence(),
                          workspace_.position(), 1, h_.n_kv_heads, h_.head_dim},
           Writes::kv_cache);
+  }
+
+  /// One launch for each format that Q, K and V are of. False if one of them has no fused way.
+  bool qkv() {
+    struct Part {
+      Role matrix, bias;
+      Matrix QkvParams::*rows;
+      const float* QkvParams::*added;
+    };
+    constexpr std::array kParts{Part{Role::q, Role::q_bias, &QkvParams::q, &QkvParams::q_bias},
+                                Part{Role::k, Role::k_bias, &QkvParams::k, &QkvParams::k_bias},
+                                Part{Role::v, Role::v_bias, &QkvParams::v, &QkvParams::v_bias}};
+    std::map<Format, QkvParams> of_format;
+    for (const Part& part : kParts) {
+      const Matrix matrix = weights_.find_matrix(part.matrix, layer_)->view();
+      QkvParams& params = of_format[matrix.format];
+      params.*part.rows = matrix;
+      params.*part.added = vector(part.bias);
+    }
+    for (auto& [format, p] : of_format) {
+      const Matrix& some = p.q.rows > 0 ? p.q : p.k.rows > 0 ? p.k : p.v;
+      p.x = at(Activation::hidden);
+      p.weight = vector(Role::attention_norm);
+      p.table = rope_table_;
+      p.sequence = workspace_.sequence();
+      p.position = workspace_.position();
+      p.y = at(Activation::q);
+      p.cache = cache_.view(layer_);
+      p.width = some.cols;
+      p.stride = some.stride;
+      p.head_dim = h_.head_dim;
+      p.n_rotated = h_.n_rotated;
+      p.neox = h_.architecture->rope_pairs == RopePairs::neox ? 1 : 0;
+      p.eps = h_.eps;
+      if (qkv_op(format).find_default_variant(p) == nullptr) return false;
+    }
+    for (const auto& [format, p] : of_format) {
+      const std::string label =
+          std::string(p.q.rows > 0 ? "Q" : "") + (p.k.rows > 0 ? "K" : "") + (p.v.rows > 0 ? "V" : "");
+      if (p.q.rows > 0) {
+        add(label, qkv_op(format), p, Activation::q).format = traits(format).gguf_name;
+      } else {
+        enter(label, qkv_op(format), p, Writes::kv_cache).format = traits(format).gguf_name;
+      }
+    }
+    return true;
+  }
+
+  void attention() {
+    before_attention();
+    const KvView cache = cache_.view(layer_);
     AttentionDecodeParams attended = attention_params(h_, cache);
     attended.q = at(Activation::q);
     attended.sequence = workspace_.sequence();
@@ -120,20 +195,47 @@ class Planner {
     attended.y = at(Activation::attention);
     add("attention", kAttentionDecode, attended, Activation::attention).work_a_position =
         work_a_position(attended);
-    product("attention output", *weights_.find_matrix(Role::attention_output, layer_), Activation::attention,
-            Activation::projected);
-    residual("residual of attention");
+    into_hidden("attention output", "residual of attention", Role::attention_output, Activation::attention);
   }
 
   void feed_forward() {
+    if (!fused_ || !gate_up()) separate_gate_up();
+    into_hidden("down", "residual of ffn", Role::down, Activation::activated);
+  }
+
+  bool gate_up() {
+    const Matrix gate = weights_.find_matrix(Role::gate, layer_)->view();
+    const Matrix up = weights_.find_matrix(Role::up, layer_)->view();
+    const GateUpParams params{
+        gate, up, at(Activation::hidden), vector(Role::ffn_norm), at(Activation::activated), h_.eps};
+    if (gate.format != up.format || gate_up_op(gate.format).find_default_variant(params) == nullptr)
+      return false;
+    add("gate and up", gate_up_op(gate.format), params, Activation::activated).format =
+        traits(gate.format).gguf_name;
+    return true;
+  }
+
+  void separate_gate_up() {
     norm("ffn norm", Role::ffn_norm);
     projection("gate", Role::gate, Activation::gate);
     projection("up", Role::up, Activation::up);
     add("swiglu", kSwiglu,
         SwigluParams{at(Activation::gate), at(Activation::up), at(Activation::activated), h_.n_ffn},
         Activation::activated);
-    product("down", *weights_.find_matrix(Role::down, layer_), Activation::activated, Activation::projected);
-    residual("residual of ffn");
+  }
+
+  /// A product that is added to the hidden state.
+  void into_hidden(const char* label, const char* of_residual, Role role, Activation x) {
+    const DeviceMatrix& weights = *weights_.find_matrix(role, layer_);
+    if (fused_) {
+      const Format format = weights.view().format;
+      add(label, gemv_add_op(format), GemvAddParams{weights.view(), at(x), at(Activation::hidden)},
+          Activation::hidden)
+          .format = traits(format).gguf_name;
+      return;
+    }
+    product(label, weights, x, Activation::projected);
+    residual(of_residual);
   }
 
   void norm(const char* label, Role role) {
@@ -170,6 +272,7 @@ class Planner {
   const KvCache& cache_;
   const Workspace& workspace_;
   const float2* rope_table_;
+  bool fused_;
   int layer_ = -1;
   StepPlan plan_;
 };
@@ -177,15 +280,27 @@ class Planner {
 }  // namespace
 
 StepMemory step_memory(const Hparams& h, int n_positions, int n_sms) {
-  // The one op whose default variants work in memory of their own; the planner refuses one that is not counted.
-  const AttentionDecodeParams params = attention_params(h, KvCache::layout(h, n_positions));
-  const auto& variant = kAttentionDecode.default_variant(params);
-  return {variant.scratch_bytes(params, n_sms), variant.state_bytes(params, n_sms)};
+  // The ops whose default variants work in memory of their own; the planner refuses one that is not counted.
+  StepMemory memory;
+  const auto count = [&](const auto& op, const auto& params) {
+    const auto& variant = op.default_variant(params);
+    memory.scratch = std::max(memory.scratch, variant.scratch_bytes(params, n_sms));
+    memory.state = std::max(memory.state, variant.state_bytes(params, n_sms));
+  };
+  count(kAttentionDecode, attention_params(h, KvCache::layout(h, n_positions)));
+  count(kArgmax, ArgmaxParams{nullptr, nullptr, 1, h.n_vocab});
+  return memory;
 }
 
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-                   const Workspace& workspace, const float2* rope_table) {
-  return Planner(device, h, weights, cache, workspace, rope_table).plan();
+                   const Workspace& workspace, const float2* rope_table, StepOps ops) {
+  return Planner(device, h, weights, cache, workspace, rope_table, ops).plan();
+}
+
+std::vector<Launch> launches(const StepPlan& plan) {
+  std::vector<Launch> all;
+  for (const PlannedOp& op : plan) all.insert(all.end(), op.launches.begin(), op.launches.end());
+  return all;
 }
 
 void run(Stream& stream, const StepPlan& plan, const std::function<void(const PlannedOp&)>& queued) {

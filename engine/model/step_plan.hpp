@@ -14,6 +14,12 @@
 
 namespace m40llm {
 
+/// Which ops a step is made of. The bits are the same.
+enum class StepOps : std::uint8_t {
+  fused,  ///< five or six a layer: what stands around a product is done by its kernel
+  separate,  ///< each by a kernel of its own: what the fused ones are held against, and every value can be looked at
+};
+
 /// What an op of a step writes.
 enum class Writes : std::uint8_t {
   activation,
@@ -24,7 +30,7 @@ enum class Writes : std::uint8_t {
 /// An op of a step, ready to be queued as often as one likes.
 struct PlannedOp {
   int layer = -1;           ///< -1: before the first layer or behind the last
-  const char* label = "";   ///< "gate", "rope of Q", ...
+  std::string label;        ///< "gate", "rope of Q", ...
   std::string op;           ///< "gemv_q4_1"
   std::string variant;      ///< "word_shared"
   std::string_view format;  ///< of its weights, "Q4_1"; empty where it reads no matrix
@@ -51,7 +57,10 @@ StepMemory step_memory(const Hparams& h, int n_positions, int n_sms);
 /// Made once, from the model's architecture and each op's default variant. It points into weights, cache, workspace
 /// and rope_table (n_positions, n_rotated / 2), which must outlive it.
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-                   const Workspace& workspace, const float2* rope_table);
+                   const Workspace& workspace, const float2* rope_table, StepOps ops);
+
+/// All launches of a step, in order.
+std::vector<Launch> launches(const StepPlan& plan);
 
 /// Queues a step, op by op, and tells of each op, unless `queued` is empty, once it is queued.
 void run(Stream& stream, const StepPlan& plan, const std::function<void(const PlannedOp&)>& queued = {});

@@ -1,5 +1,8 @@
 #include "engine/ops/gemv.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "engine/ops/shapes.hpp"
 #include "kernels/chip.hpp"
 
@@ -20,6 +23,11 @@ int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
 
 }  // namespace
+
+unsigned walking_blocks(int rows, int n_sms) {
+  static const char* const k = std::getenv("M40LLM_K");
+  return std::min(product_blocks(rows), static_cast<unsigned>((k ? atoi(k) : 2) * n_sms));
+}
 
 bool x_fits_shared(const Matrix& a, unsigned bytes_beside) {
   return padded_x_bytes(a) + bytes_beside <= kGm200.shared_bytes_per_block;

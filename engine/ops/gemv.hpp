@@ -16,6 +16,8 @@ inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 constexpr unsigned product_blocks(int rows) {
   return udiv_up(rows, kProductRows * kProductBlock / kWarpSize);
 }
+/// As many blocks as an SM holds at once, whose warps walk units: each puts x into shared memory once.
+unsigned walking_blocks(int rows, int n_sms);
 /// x in shared memory, a float4 of gap behind every eight.
 constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned>(a.stride) / 32 * 36 * 4; }
 /// With so many bytes of static shared memory beside it.
@@ -25,6 +27,11 @@ constexpr int product_chain(const Matrix& a) {
   const FormatTraits& f = traits(a.format);
   return div_up(a.stride, f.piece * 32) * f.piece_chain + f.join_chain + kWarpSumChain;
 }
+/// Of one element of a row that was normalized before.
+constexpr int normed_chain(int width) {
+  return div_up(width, static_cast<int>(kProductBlock)) + 2 * kWarpSumChain + 6;
+}
+inline constexpr unsigned kNormedSharedBytes = 128;  ///< sums of warps, beside x
 inline Work product_work(const Matrix& a) {
   const double n = static_cast<double>(a.rows) * a.cols;
   return {n * bits_per_weight(a.format) / 8 + 4.0 * (a.cols + a.rows), 2 * n};

@@ -30,14 +30,16 @@ struct Variant {
   const char* name;       ///< "warp"; unique within the op
   Kernel<Params> kernel;  ///< the one kernel, or of several the one that does most
   LaunchConfig (*config)(
-      const Params& params);  ///< of `kernel`, from the shape alone; null if `all` is there
+      const Params& params);  ///< of `kernel`, from the shape alone; null if `config_on` or `all` is there
   /// d of the gates: the longest chain of roundings on the way to one output, from the inputs or from the last
   /// exp_f32, whose error the gates add by themselves. n_positions: of the sequence, for ops that sum over
   /// them. tests/chains counts them.
   int (*chain)(const Params& params, int n_positions);
   bool (*applies)(const Params& params) = nullptr;  ///< null: to every shape
   bool bit_exact = true;  ///< the same bits on every device; else judged by its bound alone
-  /// For more than one kernel, a library's call, or a grid made for the device's SMs: all launches in order.
+  /// Of `kernel`, instead of `config`, where the grid is made for the device's SMs.
+  LaunchConfig (*config_on)(const Params& params, int n_sms) = nullptr;
+  /// For more than one kernel or a library's call: all launches in order.
   /// `memory` is of scratch_bytes() and state_bytes(); null where launches are only listed.
   std::vector<Launch> (*all)(const Params& params, int n_sms, const WorkMemory& memory) = nullptr;
   std::size_t (*scratch)(const Params& params, int n_sms) = nullptr;  ///< bytes; null: none
@@ -45,7 +47,7 @@ struct Variant {
 
   std::vector<Launch> launches(const Params& params, int n_sms, const WorkMemory& memory) const {
     if (all != nullptr) return all(params, n_sms, memory);
-    return {Launch(kernel, config(params), params)};
+    return {Launch(kernel, config_on != nullptr ? config_on(params, n_sms) : config(params), params)};
   }
   std::size_t scratch_bytes(const Params& params, int n_sms) const {
     return scratch == nullptr ? 0 : scratch(params, n_sms);
@@ -64,10 +66,15 @@ struct Op {
   std::span<const Variant<Params>> variants;
   Work (*work)(const Params& params);
 
-  const Variant<Params>& default_variant(const Params& params) const {
+  /// Null if none applies.
+  const Variant<Params>* find_default_variant(const Params& params) const {
     for (const Variant<Params>& variant : variants) {
-      if (variant.applies == nullptr || variant.applies(params)) return variant;
+      if (variant.applies == nullptr || variant.applies(params)) return &variant;
     }
+    return nullptr;
+  }
+  const Variant<Params>& default_variant(const Params& params) const {
+    if (const Variant<Params>* const variant = find_default_variant(params)) return *variant;
     throw Error(std::string("op '") + name + "': no variant applies to this shape");
   }
 

@@ -3,13 +3,14 @@
 #include <nvrtc.h>
 
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
+#include <vector>
+
+#include "kernels/image/file.hpp"
 
 namespace m40llm::image {
 namespace {
@@ -40,23 +41,13 @@ Program create_program(const Source& source, const Headers& headers) {
   return Program(program);
 }
 
-std::string program_log(const Program& program) {
+/// The log, the PTX or the cubin: what a pair of NVRTC's functions gives.
+std::string output(const Program& program, decltype(nvrtcGetPTXSize) get_size, decltype(nvrtcGetPTX) get) {
   std::size_t size = 0;
-  check(nvrtcGetProgramLogSize(program.get(), &size), "nvrtcGetProgramLogSize");
-  std::string log(size, '\0');
-  check(nvrtcGetProgramLog(program.get(), log.data()), "nvrtcGetProgramLog");
-  return log;
-}
-
-std::vector<std::byte> program_code(const Program& program, bool ptx) {
-  const auto get_size = ptx ? nvrtcGetPTXSize : nvrtcGetCUBINSize;
-  const auto get = ptx ? nvrtcGetPTX : nvrtcGetCUBIN;
-  std::size_t size = 0;
-  check(get_size(program.get(), &size), "the size of the machine code");
-  std::vector<std::byte> code(size);
-  check(get(program.get(), reinterpret_cast<char*>(code.data())), "the machine code");
-  if (ptx && (code.empty() || code.back() != std::byte{0})) code.push_back(std::byte{0});
-  return code;
+  check(get_size(program.get(), &size), "the size of NVRTC's output");
+  std::string text(size, '\0');
+  check(get(program.get(), text.data()), "NVRTC's output");
+  return text;
 }
 
 std::string between(std::string_view line, char quote) {
@@ -71,12 +62,6 @@ std::optional<std::string> missing_header(const std::string& log) {
   const std::size_t at = log.find(kMessage);
   if (at == log.npos) return std::nullopt;
   return between(std::string_view(log).substr(at), '"');
-}
-
-std::optional<std::string> read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 /// Takes the log apart: reports of ptxas -v into spills, the line on old archs and the NULs NVRTC leaves
@@ -117,7 +102,6 @@ void read_log(std::string log, Compiled& compiled) {
 Compiled compile(const Source& source, const std::string& arch, Headers headers) {
   Compiled compiled;
   compiled.arch = arch;
-  compiled.ptx = arch.starts_with("compute_");
   const std::string arch_flag = "--gpu-architecture=" + arch;
   const std::vector<const char*> flags = {arch_flag.c_str(), "--std=c++17",        "--fmad=false",
                                           "--ftz=false",     "--prec-div=true",    "--prec-sqrt=true",
@@ -129,16 +113,17 @@ Compiled compile(const Source& source, const std::string& arch, Headers headers)
     const Program program = create_program(source, headers);
     const nvrtcResult result =
         nvrtcCompileProgram(program.get(), static_cast<int>(flags.size()), flags.data());
-    const std::string log = program_log(program);
+    const std::string log = output(program, nvrtcGetProgramLogSize, nvrtcGetProgramLog);
     if (result == NVRTC_SUCCESS) {
       read_log(log, compiled);
-      compiled.code = program_code(program, compiled.ptx);
+      compiled.ptx = output(program, nvrtcGetPTXSize, nvrtcGetPTX);
+      if (!arch.starts_with("compute_")) compiled.cubin = output(program, nvrtcGetCUBINSize, nvrtcGetCUBIN);
       compiled.headers = std::move(headers);
       return compiled;
     }
     const std::optional<std::string> missing = missing_header(log);
     std::optional<std::string> text =
-        missing && !headers.contains(*missing) ? read_text(source.root / *missing) : std::nullopt;
+        missing && !headers.contains(*missing) ? read_file(source.root / *missing) : std::nullopt;
     if (!text) {
       read_log(log, compiled);
       if (compiled.diagnostics.empty())

@@ -1,9 +1,7 @@
 #pragma once
-#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <vector>
 
 /// Kernel sources to machine code, by NVRTC.
 namespace m40llm::image {
@@ -27,9 +25,9 @@ struct Spill {
 /// One source compiled for one arch.
 struct Compiled {
   std::string arch;
-  bool ptx = false;
-  std::vector<std::byte> code;          ///< a cubin, or PTX that ends with NUL
-  std::map<std::string, Spill> spills;  ///< of every kernel that spills; always empty for PTX
+  std::string ptx;                      ///< ends with NUL
+  std::string cubin;                    ///< machine code; empty for "compute_52"
+  std::map<std::string, Spill> spills;  ///< of every kernel that spills; always empty for "compute_52"
   std::string diagnostics;              ///< what the compiler had to say: warnings, never empty lines
   Headers headers;                      ///< what it read, transitively
 };

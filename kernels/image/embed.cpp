@@ -1,16 +1,11 @@
 #include "kernels/image/embed.hpp"
 
 #define XXH_INLINE_ALL
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <stdexcept>
 
 namespace m40llm::image {
 namespace {
@@ -86,30 +81,6 @@ std::string depfile(const std::filesystem::path& target, const std::set<std::fil
   std::string rule = escaped_path(target) + ":";
   for (const std::filesystem::path& file : files) rule += " \\\n  " + escaped_path(file);
   return rule + "\n";
-}
-
-void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  {
-    std::ifstream old(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(old), {}};
-    if (old && text.size() == bytes.size() &&
-        std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(bytes.data()))) {
-      return;
-    }
-  }
-  std::filesystem::path part = path;
-  part += ".part" + std::to_string(getpid());
-  std::ofstream file(part, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  std::error_code failure;
-  if (file) std::filesystem::rename(part, path, failure);
-  if (!file || failure) {
-    std::error_code ignored;
-    std::filesystem::remove(part, ignored);
-    throw std::runtime_error("cannot write " + path.string() + ": " +
-                             (failure ? failure.message() : std::strerror(errno)));
-  }
 }
 
 }  // namespace m40llm::image

@@ -1,16 +1,15 @@
 #pragma once
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/image/compile.hpp"
 #include "kernels/image/cubin.hpp"
 
-/// What the tool writes: files that the host's compiler turns into the images of engine/device/image.hpp.
+/// The texts that the tool writes: what the host's compiler turns into the images of engine/device/image.hpp.
 namespace m40llm::image {
 
 /// A kernel's row of an image.
@@ -23,7 +22,7 @@ struct KernelRow {
 struct ImageFile {
   std::string arch;
   bool ptx = false;
-  std::span<const std::byte> code;
+  std::string_view code;
   std::filesystem::path path;
   std::vector<KernelRow> kernels;
 };
@@ -34,9 +33,5 @@ std::string embedding(const std::string& stem, const Source& source, const std::
 
 /// A Makefile rule: target depends on files.
 std::string depfile(const std::filesystem::path& target, const std::set<std::filesystem::path>& files);
-
-/// Writes the file beside itself and renames it, so that it is there whole or as it was; leaves a file that
-/// holds the same alone, so that nothing that depends on it is rebuilt. Throws std::runtime_error when it cannot.
-void write_if_changed(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 }  // namespace m40llm::image

@@ -1,19 +1,23 @@
 // m40llm-nvrtc: compiles one kernels/*.cu for every arch asked for and writes the machine code, the C++ file
 // that embeds it and the list of headers it read. Run by the build (scripts/cmake/CudaImages.cmake).
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <iostream>
-#include <iterator>
-#include <sstream>
+#include <map>
+#include <optional>
 #include <stdexcept>
 
 #include "kernels/chip.hpp"
 #include "kernels/image/compile.hpp"
 #include "kernels/image/cubin.hpp"
 #include "kernels/image/embed.hpp"
+#include "kernels/image/file.hpp"
+#include "kernels/image/ptx.hpp"
 
 namespace m40llm::image {
 namespace {
@@ -47,13 +51,11 @@ void declare(CLI::App& app, Options& options) {
 }
 
 Source read_source(const Options& options) {
-  std::ifstream file(options.source, std::ios::binary);
-  if (!file || std::filesystem::is_directory(options.source))
-    throw std::runtime_error("cannot read " + options.source.string());
+  const std::optional<std::string> text = read_file(options.source);
+  if (!text) throw std::runtime_error("cannot read " + options.source.string());
   const std::filesystem::path name = std::filesystem::relative(options.source, options.root);
   const bool outside = name.empty() || *name.begin() == "..";
-  return {outside ? options.source.filename().string() : name.string(),
-          std::string(std::istreambuf_iterator<char>(file), {}), options.root};
+  return {outside ? options.source.filename().string() : name.string(), *text, options.root};
 }
 
 /// sm_52 alone first: its assembler refuses what PTX for compute_52 lets pass, such as too much shared
@@ -71,26 +73,16 @@ std::vector<Compiled> compile_all(const Source& source, std::vector<std::string>
   return compiled;
 }
 
-/// The names behind ".entry" in PTX text.
-std::vector<CubinKernel> ptx_kernels(const std::vector<std::byte>& code) {
-  std::istringstream text(reinterpret_cast<const char*>(code.data()));
-  std::vector<CubinKernel> kernels;
-  for (std::string line; std::getline(text, line);) {
-    constexpr std::string_view kEntry = ".entry ";
-    const std::size_t at = line.find(kEntry);
-    if (at == line.npos || line.starts_with("//")) continue;
-    const std::size_t begin = at + kEntry.size();
-    CubinKernel kernel;
-    kernel.name = line.substr(begin, line.find_first_of("( \t", begin) - begin);
-    kernels.push_back(kernel);
-  }
-  std::ranges::sort(kernels, {}, &CubinKernel::name);
-  return kernels;
-}
-
 std::vector<KernelRow> kernel_rows(const Compiled& compiled) {
+  const std::map<std::string, std::string> ptx_kernels = read_ptx(compiled.ptx);
   std::vector<KernelRow> rows;
-  for (const CubinKernel& kernel : compiled.ptx ? ptx_kernels(compiled.code) : read_cubin(compiled.code)) {
+  if (compiled.cubin.empty()) {
+    for (const auto& [name, data] : ptx_kernels) rows.push_back({.kernel = {.name = name}});
+    return rows;
+  }
+  for (CubinKernel& kernel : read_cubin(std::as_bytes(std::span(compiled.cubin)))) {
+    const std::string& data = ptx_kernels.at(kernel.name);
+    if (!data.empty()) kernel.code_hash = XXH3_64bits_withSeed(data.data(), data.size(), kernel.code_hash);
     const auto spill = compiled.spills.find(kernel.name);
     rows.push_back({kernel, spill == compiled.spills.end()
                                 ? 0
@@ -116,14 +108,6 @@ std::string complaints(const Source& source, const Compiled& compiled, const std
       text += who + "keeps " + std::to_string(kernel.frame_bytes) +
               " bytes a thread in local memory: an array with an index that is not known when compiling, or "
               "a call\n";
-    }
-    if (kernel.static_shared_bytes > kGm200.shared_bytes_per_block) {
-      text += who + "has " + std::to_string(kernel.static_shared_bytes) +
-              " bytes of shared memory, at most " + std::to_string(kGm200.shared_bytes_per_block) + " fit\n";
-    }
-    if (kernel.registers > kGm200.registers_per_thread) {
-      text += who + "has " + std::to_string(kernel.registers) + " registers a thread, at most " +
-              std::to_string(kGm200.registers_per_thread) + " fit\n";
     }
   }
   return text;
@@ -151,8 +135,10 @@ void run(Options options) {
     if (text.find(compiled.diagnostics) == text.npos) text += compiled.diagnostics;
     text += complaints(source, compiled, rows);
     headers.insert(compiled.headers.begin(), compiled.headers.end());
-    const std::string file = stem + "." + compiled.arch + (compiled.ptx ? ".ptx" : ".cubin");
-    images.push_back({compiled.arch, compiled.ptx, compiled.code, options.out / file, std::move(rows)});
+    const bool ptx = compiled.cubin.empty();
+    const std::string file = stem + "." + compiled.arch + (ptx ? ".ptx" : ".cubin");
+    images.push_back(
+        {compiled.arch, ptx, ptx ? compiled.ptx : compiled.cubin, options.out / file, std::move(rows)});
   }
   if (!text.empty()) throw std::runtime_error(text);
 
@@ -162,9 +148,9 @@ void run(Options options) {
   std::set<std::filesystem::path> read = {options.source};
   for (const auto& [name, header] : headers) read.insert((source.root / name).lexically_normal());
   const std::string rule = depfile(embedded, read);
-  write_if_changed(options.depfile, std::as_bytes(std::span(rule)));
+  write_if_changed(options.depfile, rule);
   const std::string cpp = embedding(stem, source, options.toolkit, images);
-  write_if_changed(embedded, std::as_bytes(std::span(cpp)));
+  write_if_changed(embedded, cpp);
 }
 
 }  // namespace

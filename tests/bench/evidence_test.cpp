@@ -144,5 +144,13 @@ TEST_F(EvidenceTest, StepsAreComparedByTheModelAndTheTokensFed) {
   EXPECT_FALSE(different.passed());
 }
 
+TEST_F(EvidenceTest, AnotherWayToTakeAStepIsNoExcuse) {
+  const std::string known = file(example::header("simt"), {example::decode()});
+  const Json graph = with(example::decode(), "/way", "graph");
+  EXPECT_EQ(Evidence({known}).compare(example::header("simt"), graph), Finding::equal);
+  EXPECT_EQ(Evidence({known}).compare(example::header("simt"), with(graph, "/logits_hash/0", hex(1))),
+            Finding::different);
+}
+
 }  // namespace
 }  // namespace m40llm::bench

@@ -37,6 +37,7 @@ class FakeDevice : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override { return nullptr; }
   std::unique_ptr<Event> create_event() override { return nullptr; }
+  std::unique_ptr<Graph> create_graph(std::span<const Launch>) override { return nullptr; }
   void* allocate_pinned(std::size_t) override { return nullptr; }
   void release_pinned(void*) noexcept override {}
 
@@ -82,6 +83,12 @@ TEST(Schema, EveryFieldIsNeededExceptFault) {
 Json with(Json record, const char* pointer, const Json& value) {
   record[Json::json_pointer(pointer)] = value;
   return record;
+}
+
+TEST(Schema, OlderRunsDoNotSayHowManyKernelsAToken) {
+  EXPECT_FALSE(decode()["per_token"].contains("kernels"));
+  EXPECT_EQ(fault_of(with(decode(), "/per_token/kernels", 485.0)), "");
+  EXPECT_NE(fault_of(with(decode(), "/per_token/kernels", "485")), "");
 }
 
 TEST(Schema, WhatIsWrongIsRefused) {

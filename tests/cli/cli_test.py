@@ -111,7 +111,7 @@ class CommandLine(CliTest):
 
     FLAGS = {
         "m40llm-parity": "--op --filter --case --sweep --against --list --require-sm52 --order --seed --workers",
-        "m40llm-decode": "--model --prompt --tokens --context --oracle --against --require-sm52 --order --seed --workers",
+        "m40llm-decode": "--model --prompt --tokens --context --way --oracle --against --require-sm52 --order --seed --workers",
         "m40llm-bench": "--require-sm52 --order --seed --workers --benchmark_filter --benchmark_list_tests --benchmark_min_time "
                         "--benchmark_repetitions --benchmark_format --benchmark_out",
         "m40llm-occupancy": "--filter",
@@ -780,6 +780,41 @@ class Decode(CliTest):
         for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"], ["--logits", self.folder / "x.npy"]):
             self.assert_error(self.decode(path, "--plan", *flag), 2, "--plan decodes nothing", flag[0])
         self.assertFalse((self.folder / "x.jsonl").exists())
+
+    def test_every_way_to_take_a_step_gives_the_same_bits(self):
+        path, records = self.model(), self.folder / "x.jsonl"
+        result = self.assert_ok(self.decode(path, "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--way", "launches,graph",
+                                            "--json", records))
+        found, end = self.read_run(records)
+        # Each prompt by each way, before the next prompt.
+        self.assertEqual([(record["prompt"], record["way"]) for record in found],
+                         [("abcab", "launches"), ("abcab", "graph"), ("Z", "launches"), ("Z", "graph")])
+        self.assertEqual([end["passed"], end["failed"], end["skipped"], end["exit_code"]], [4, 0, 0, 0])
+        for launches, graph in zip(found[::2], found[1::2]):
+            for same in ("tokens", "text", "logits_hash", "source_hash"):
+                self.assertEqual(launches[same], graph[same])
+            counts = [record["per_token"] for record in (launches, graph)]
+            self.assertEqual(counts[0]["launches"], counts[0]["kernels"])
+            self.assertGreater(counts[0]["kernels"], 10)
+            self.assertEqual(counts[1], counts[0] | {"launches": 1})
+        self.assertEqual(result.stdout.count("\n[by launches: prompt "), 2)
+        self.assertEqual(result.stdout.count("\n[by graph: prompt "), 2)
+        # By itself, and by default.
+        for way, flags in (("launches", ["--way", "launches"]), ("graph", [])):
+            alone = self.folder / f"{way}.jsonl"
+            self.assert_ok(self.decode(path, "--prompt", "abcab", "--tokens", "3", *flags, "--json", alone, "--against", records))
+            self.assertEqual([(record["way"], record["logits_hash"]) for record in self.read_run(alone)[0]], [(way, found[0]["logits_hash"])])
+
+    def test_what_is_no_way_to_take_a_step(self):
+        path, records = self.model(), self.folder / "x.jsonl"
+        for given, part in (("bogus", "'bogus' is no way"), ("graph,", "'' is no way"), ("", "--way"), ("graph,launches,graph", "'graph' is there twice"),
+                            ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
+            result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
+            self.assert_error(result, 2, "--way", part)
+        self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are launches, graph")
+        self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
+        self.assert_error(self.decode(path, "--plan", "--way", "graph"), 2, "--plan decodes nothing", "--way")
+        self.assertEqual(list(self.folder.iterdir()), [path])
 
     def test_files_that_are_no_model(self):
         self.assert_refused(self.folder / "none.gguf", "No such file", "expected a GGUF file")

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 constexpr int kRoom = 16;
 
-class Greedy : public ::testing::Test {
+class Greedy : public ::testing::TestWithParam<Way> {
  protected:
   /// Decodes and keeps the steps; `until` as on_step.
   void decode(
@@ -26,7 +26,7 @@ class Greedy : public ::testing::Test {
     steps_.clear();
     asked_.clear();
     decode_greedy(
-        *device_, *stream_, model_, prompt, n_tokens,
+        *device_, *stream_, model_, prompt, n_tokens, way_,
         [&](int token) {
           asked_.push_back(token);
           return asked_.size() == end_after_;
@@ -60,12 +60,13 @@ class Greedy : public ::testing::Test {
   const std::unique_ptr<Stream> stream_ = device_->create_stream();
   Llama model_{*device_, *stream_, file_.file, kRoom};
   const std::vector<int> prompt_{3, 1, 4};
+  const Way way_ = GetParam();
   std::size_t end_after_ = 0;  ///< calls of is_end
   std::vector<DecodeStep> steps_;
   std::vector<int> asked_;  ///< tokens that is_end was asked about
 };
 
-TEST_F(Greedy, FeedsThePromptThenWhatItChose) {
+TEST_P(Greedy, FeedsThePromptThenWhatItChose) {
   decode(prompt_, 5);
   ASSERT_EQ(steps_.size(), 3U + 5 - 1);
   const std::vector<int> chosen = this->chosen();
@@ -75,7 +76,7 @@ TEST_F(Greedy, FeedsThePromptThenWhatItChose) {
   EXPECT_EQ(run(*stream_, model_, tokens).next, chosen);
 }
 
-TEST_F(Greedy, StartsAgainAtPositionZero) {
+TEST_P(Greedy, StartsAgainAtPositionZero) {
   decode(prompt_, 6);
   const std::vector<int> first = chosen();
   decode(std::vector{60, 61, 62, 63}, 6);
@@ -84,13 +85,13 @@ TEST_F(Greedy, StartsAgainAtPositionZero) {
   EXPECT_EQ(chosen(), first);
 }
 
-TEST_F(Greedy, OneTokenNeedsNoStepAfterThePrompt) {
+TEST_P(Greedy, OneTokenNeedsNoStepAfterThePrompt) {
   decode(prompt_, 1);
   EXPECT_EQ(fed(), prompt_);
   EXPECT_THAT(asked_, ElementsAre(steps_.back().next));
 }
 
-TEST_F(Greedy, StopsAtAnEnd) {
+TEST_P(Greedy, StopsAtAnEnd) {
   end_after_ = 2;
   decode(prompt_, 8);
   ASSERT_EQ(steps_.size(), 4U);
@@ -98,7 +99,7 @@ TEST_F(Greedy, StopsAtAnEnd) {
   EXPECT_THAT(asked_, ElementsAre(steps_[2].next, steps_[3].next));
 }
 
-TEST_F(Greedy, StopsWhenOnStepSaysSo) {
+TEST_P(Greedy, StopsWhenOnStepSaysSo) {
   decode(prompt_, 8, [&](const DecodeStep&) { return steps_.size() < 5; });
   EXPECT_EQ(steps_.size(), 5U);
   decode(prompt_, 8, [&](const DecodeStep&) { return steps_.size() < 2; });
@@ -106,7 +107,7 @@ TEST_F(Greedy, StopsWhenOnStepSaysSo) {
   EXPECT_TRUE(asked_.empty());
 }
 
-TEST_F(Greedy, UsesTheWholeContextAndNoMore) {
+TEST_P(Greedy, UsesTheWholeContextAndNoMore) {
   decode(prompt_, kRoom - 3);
   EXPECT_EQ(asked_.size(), static_cast<std::size_t>(kRoom - 3));
   const std::uint64_t launches = device_->counters().launches;
@@ -117,21 +118,23 @@ TEST_F(Greedy, UsesTheWholeContextAndNoMore) {
   EXPECT_EQ(device_->counters().launches, launches);  // before anything was fed
 }
 
-TEST_F(Greedy, NeedsAPrompt) { EXPECT_THAT(message_of({}, 1), HasSubstr("prompt is empty")); }
+TEST_P(Greedy, NeedsAPrompt) { EXPECT_THAT(message_of({}, 1), HasSubstr("prompt is empty")); }
 
-TEST_F(Greedy, RefusesATokenOutsideTheVocabulary) {
+TEST_P(Greedy, RefusesATokenOutsideTheVocabulary) {
   EXPECT_THAT(message_of(std::vector{3, 67}, 1), HasSubstr("token 67"));
   // The next sequence is none the worse.
   decode(prompt_, 1);
   EXPECT_EQ(fed(), prompt_);
 }
 
-TEST_F(Greedy, CountsTheSameCallsForEveryToken) {
+TEST_P(Greedy, CountsTheSameCallsForEveryToken) {
   decode(prompt_, 8);
   const auto n_layers = static_cast<std::uint64_t>(model_.hparams().n_layers);
   for (const DecodeStep& step : steps_) {
     // Embedding; of each layer 10 for attention and 6 for the feed-forward; norm, logits, argmax, advance.
-    EXPECT_EQ(step.counters.launches, 1 + 16 * n_layers + 4);
+    const std::uint64_t n_kernels = 1 + 16 * n_layers + 4;
+    EXPECT_EQ(step.counters.launches, way_ == Way::graph ? 1 : n_kernels);
+    EXPECT_EQ(step.counters.kernels, n_kernels);
     EXPECT_EQ(step.counters.copies, 1U);  // the choice out, nothing in
     EXPECT_EQ(step.counters.synchronizations, 1U);
     EXPECT_EQ(step.counters.allocations, 0U);
@@ -139,11 +142,14 @@ TEST_F(Greedy, CountsTheSameCallsForEveryToken) {
   }
 }
 
-TEST_F(Greedy, HoldsNoMemoryAfterwards) {
+TEST_P(Greedy, HoldsNoMemoryAfterwards) {
   const auto before = device_->holdings();
   decode(prompt_, 4);
   EXPECT_EQ(device_->holdings(), before);
 }
+
+INSTANTIATE_TEST_SUITE_P(, Greedy, ::testing::ValuesIn(kWays),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace
 }  // namespace m40llm::testing

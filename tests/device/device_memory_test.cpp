@@ -16,6 +16,7 @@ class MemoryOnly final : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override { return nullptr; }
   std::unique_ptr<Event> create_event() override { return nullptr; }
+  std::unique_ptr<Graph> create_graph(std::span<const Launch>) override { return nullptr; }
   void* allocate_pinned(std::size_t bytes) override { return std::malloc(bytes); }
   void release_pinned(void* pointer) noexcept override { std::free(pointer); }
 

@@ -1,6 +1,7 @@
 #include "tests/device/fake_cuda.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,7 @@ std::map<std::string, std::string> function_names;
 void* primary_context = nullptr;
 thread_local void* current_context = nullptr;
 
+constexpr int kInvalidValue = 1;
 constexpr int kOutOfMemory = 2;
 constexpr int kNoDevice = 100;
 constexpr int kInvalidContext = 201;
@@ -72,6 +74,28 @@ int destroy(void* handle) {
   std::free(handle);
   return 0;
 }
+
+/// A kernel put on the device: its name, configuration, and the first int of its one parameter.
+std::string text_of(const void* function, const unsigned* grid, const unsigned* block, unsigned shared,
+                    void* const* params) {
+  int first = 0;
+  std::memcpy(&first, params[0], sizeof first);
+  std::ostringstream text;
+  text << *static_cast<const std::string*>(function) << " grid " << grid[0] << " " << grid[1] << " "
+       << grid[2] << " block " << block[0] << " " << block[1] << " " << block[2] << " shared " << shared
+       << " param " << first;
+  return text.str();
+}
+
+/// CUDA_KERNEL_NODE_PARAMS_v1
+struct KernelNode {
+  void* function;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared;
+  void** params;
+  void** extra;
+};
 
 }  // namespace
 
@@ -170,13 +194,34 @@ int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void*, int, std::si
 }
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void*, void** params, void**) {
-  int first = 0;
-  std::memcpy(&first, params[0], sizeof first);
-  std::ostringstream detail;
-  detail << *static_cast<std::string*>(function) << " grid " << x << " " << y << " " << z << " block " << bx
-         << " " << by << " " << bz << " shared " << shared << " param " << first;
-  return asked_in_context("cuLaunchKernel", detail.str());
+  const unsigned grid[] = {x, y, z};
+  const unsigned block[] = {bx, by, bz};
+  return asked_in_context("cuLaunchKernel", text_of(function, grid, block, shared, params));
 }
+
+int cuGraphCreate(void** graph, unsigned) {
+  const int ordered = asked_in_context("cuGraphCreate");
+  return ordered != 0 ? ordered : make(graph);
+}
+int cuGraphAddKernelNode(void** node, void*, void* const* before, std::size_t n_before,
+                         const KernelNode* kernel) {
+  // A node is known by its number; one that no graph has comes before none.
+  static std::uintptr_t last = 0;
+  std::ostringstream detail;
+  detail << text_of(kernel->function, kernel->grid, kernel->block, kernel->shared, kernel->params);
+  detail << (n_before == 0                              ? " first"
+             : *before == reinterpret_cast<void*>(last) ? " behind the last"
+                                                        : " elsewhere");
+  *node = reinterpret_cast<void*>(++last);
+  return kernel->extra != nullptr ? kInvalidValue : asked_in_context("cuGraphAddKernelNode", detail.str());
+}
+int cuGraphInstantiateWithFlags(void** exec, void*, unsigned long long flags) {
+  const int ordered = asked_in_context("cuGraphInstantiateWithFlags", std::to_string(flags));
+  return ordered != 0 ? ordered : make(exec);
+}
+int cuGraphDestroy(void* graph) { return destroy(graph); }
+int cuGraphLaunch(void*, void*) { return asked_in_context("cuGraphLaunch"); }
+int cuGraphExecDestroy(void* exec) { return destroy(exec); }
 
 int cuMemAlloc_v2(unsigned long long* pointer, std::size_t bytes) {
   if (const int ordered = asked_in_context("cuMemAlloc", std::to_string(bytes)); ordered != 0) return ordered;

@@ -12,6 +12,6 @@ extern "C" {
 /// Calls since the last fake_cuda_clear, each as " name(detail)".
 const char* fake_cuda_log();
 void fake_cuda_clear();
-/// Context, streams, events, memory and modules not given back.
+/// Context, streams, events, graphs, memory and modules not given back.
 int fake_cuda_alive();
 }

@@ -28,7 +28,7 @@ class FakeDriver : public testing::Test {
     if (library_ == nullptr || dlsym(library_, "fake_cuda_log") == nullptr)
       GTEST_SKIP() << "not on the driver for tests";
     unset();
-    reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
+    clear();
   }
   void TearDown() override { unset(); }
   static void unset() {
@@ -38,6 +38,7 @@ class FakeDriver : public testing::Test {
   }
 
   std::string log() const { return reinterpret_cast<const char* (*)()>(dlsym(library_, "fake_cuda_log"))(); }
+  void clear() const { reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))(); }
   int alive() const { return reinterpret_cast<int (*)()>(dlsym(library_, "fake_cuda_alive"))(); }
 
   template <class Failure = Error>
@@ -227,6 +228,90 @@ TEST_F(FakeDriver, LoadsOnceAndLaunchesWithTheParameters) {
   EXPECT_EQ(device->counters().launches, 2u);
 }
 
+TEST_F(FakeDriver, MakesAGraphOfNodesInAChain) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  const Kernel<Params> kernel{name.c_str(), nullptr};
+  const std::vector<Launch> launches{Launch(kernel, {.grid = {3, 2}, .block = 64, .shared_bytes = 128}, {41}),
+                                     Launch(kernel, {}, {42}), Launch(kernel, {}, {43})};
+  const std::unique_ptr<Graph> graph = device->create_graph(launches);
+  std::string text = log();
+  text.erase(0, text.find(" cuGraphCreate"));
+  const auto node = [&](const std::string& rest) { return " cuGraphAddKernelNode(" + name + rest + ")"; };
+  // The kernel is loaded for the first of them.
+  EXPECT_EQ(text.substr(text.find(" cuGraphAddKernelNode")),
+            node(" grid 3 2 1 block 64 1 1 shared 128 param 41 first") +
+                node(" grid 1 1 1 block 32 1 1 shared 0 param 42 behind the last") +
+                node(" grid 1 1 1 block 32 1 1 shared 0 param 43 behind the last") +
+                " cuGraphInstantiateWithFlags(0)");
+  clear();
+  stream->launch(*graph);
+  stream->launch(*graph);
+  EXPECT_EQ(log(), " cuGraphLaunch() cuGraphLaunch()");
+  EXPECT_EQ(device->counters().launches, 2u);
+  EXPECT_EQ(device->counters().kernels, 6u);
+}
+
+TEST_F(FakeDriver, NamesTheCallOfAGraphThatFails) {
+  const std::string name = any_kernel();
+  {
+    const std::unique_ptr<Device> device = open_device({});
+    const std::unique_ptr<Stream> stream = device->create_stream();
+    const Kernel<Params> kernel{name.c_str(), nullptr};
+    const std::vector<Launch> launches{Launch(kernel, {}, {41}), Launch(kernel, {}, {42})};
+    const std::string where = "kernel '" + name + "' (grid 1x1, block 32, 0 bytes of shared memory): ";
+    const std::string error = ": CUDA_ERROR_UNKNOWN: as ordered";
+    for (const auto& [call, begin] : {std::pair("cuGraphCreate", std::string()),
+                                      {"cuGraphAddKernelNode", where},
+                                      {"cuGraphInstantiateWithFlags", std::string()}}) {
+      const int before = alive();
+      setenv("FAKE_CUDA_FAIL", (std::string(call) + "=999").c_str(), 1);
+      EXPECT_EQ(message_of<DeviceFault>([&] { device->create_graph(launches); }), begin + call + error);
+      if (call != std::string("cuGraphAddKernelNode")) continue;
+      EXPECT_EQ(alive(), before + 1) << "the module alone";
+    }
+    unsetenv("FAKE_CUDA_FAIL");
+    const std::unique_ptr<Graph> graph = device->create_graph(launches);
+    setenv("FAKE_CUDA_FAIL", "cuGraphLaunch=999", 1);
+    EXPECT_EQ(message_of<DeviceFault>([&] { stream->launch(*graph); }), "cuGraphLaunch" + error);
+    EXPECT_EQ(device->counters().kernels, 0u);
+    unsetenv("FAKE_CUDA_FAIL");
+    stream->launch(*graph);
+    setenv("FAKE_CUDA_FAIL", "cuStreamSynchronize=999", 1);
+    EXPECT_EQ(
+        message_of<DeviceFault>([&] { stream->synchronize(); }),
+        "cuStreamSynchronize" + error + " (last kernel launched: " + name + ", the last of a graph of 2)");
+    unsetenv("FAKE_CUDA_FAIL");
+    stream->launch(launches.front());
+    setenv("FAKE_CUDA_FAIL", "cuStreamSynchronize=999", 1);
+    EXPECT_EQ(message_of<DeviceFault>([&] { stream->synchronize(); }),
+              "cuStreamSynchronize" + error + " (last kernel launched: " + name + ")");
+  }
+  EXPECT_EQ(alive(), 0);
+}
+
+TEST_F(FakeDriver, RefusesAGraphOfWhatItCannotLaunch) {
+  const std::string name = any_kernel();
+  const std::unique_ptr<Device> device = open_device({});
+  const Kernel<Params> kernel{name.c_str(), nullptr};
+  EXPECT_EQ(
+      message_of<LaunchRefused>([&] {
+        device->create_graph(std::vector{Launch(kernel, {}, {}), Launch("cublasSgemv", [](Stream&) {})});
+      }),
+      "'cublasSgemv', launch 1 of 2, is a library's call; expected a kernel, which is all that a graph is "
+      "made of");
+  EXPECT_EQ(log().find("cuGraphCreate"), std::string::npos);
+  EXPECT_NE(message_of<LaunchRefused>([&] {
+              device->create_graph(std::vector{Launch(kernel, {.grid = {}, .block = 544}, {})});
+            }).find("allow blocks of 512 threads"),
+            std::string::npos);
+  EXPECT_EQ(message_of<LaunchRefused>([&] {
+              device->create_graph(std::vector{Launch(kernel, {.grid = {49}, .resident = true}, {})});
+            }).find("kernel '" + name + "' (grid 49x1, block 32, 0 bytes of shared memory): its blocks wait"),
+            0u);
+}
+
 TEST_F(FakeDriver, RefusesLaunchesThatCannotBe) {
   const std::string name = any_kernel();
   const std::unique_ptr<Device> device = open_device({});
@@ -276,7 +361,7 @@ TEST_F(FakeDriver, CopiesLetGoOfOrdinaryMemoryBeforeTheyReturn) {
   std::vector<std::byte> ordinary(65537);
   const Buffer<std::byte> buffer(*device, 65537, "test");
   const auto waits = [&](const auto& copy) {
-    reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))();
+    clear();
     copy();
     return log().find("cuStreamSynchronize") != std::string::npos;
   };
@@ -328,17 +413,21 @@ TEST_F(FakeDriver, GivesEverythingBack) {
     const std::unique_ptr<Event> event = device->create_event();
     const Buffer<int> buffer(*device, 100, "test");
     const PinnedBuffer<int> pinned(*device, 100);
-    stream->launch(Kernel<Params>{name.c_str(), nullptr}, {}, {});
-    EXPECT_EQ(alive(), 6);
+    const Launch launch(Kernel<Params>{name.c_str(), nullptr}, {}, {});
+    const std::unique_ptr<Graph> graph = device->create_graph(std::vector{launch});
+    stream->launch(launch);
+    EXPECT_EQ(alive(), 7);
   }
   EXPECT_EQ(alive(), 0);
 }
 
-TEST_F(FakeDriver, RefusesEventsOfAnotherDevice) {
+TEST_F(FakeDriver, RefusesEventsAndGraphsOfAnotherDevice) {
   const std::unique_ptr<Device> one = open_device({});
   const std::unique_ptr<Device> other = open_device({});
   const std::unique_ptr<Event> event = other->create_event();
   EXPECT_THROW(one->create_stream()->record(*event), std::logic_error);
+  const std::unique_ptr<Graph> graph = other->create_graph({});
+  EXPECT_THROW(one->create_stream()->launch(*graph), std::logic_error);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <regex>
 #include <string>
 
 #include "tests/device/kernel_project.hpp"
@@ -20,6 +21,18 @@ class NvrtcTool : public testing::Test {
   }
   /// Nothing was written, not even in part.
   bool nothing_left() const { return !fs::exists(root_ / "out") || fs::is_empty(root_ / "out"); }
+  /// The hash that the table of an image gives a kernel of this source.
+  std::string code_hash(const std::string& text, const std::string& kernel,
+                        const std::string& arch = "sm_52") const {
+    write("kernels/k.cu", text);
+    const Outcome outcome = compile("kernels/k.cu", "--arch " + arch);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+    const std::string table = read_file(root_ / "out/k.images.cpp");
+    const std::size_t row = table.find("{\"" + kernel + "\"");
+    const std::size_t end = table.find('}', row);
+    const std::size_t at = table.rfind("0x", end);
+    return table.substr(at, end - at);
+  }
 
   KernelProject project_;
   const fs::path& root_ = project_.root();
@@ -69,27 +82,64 @@ TEST_F(NvrtcTool, NamesEveryHeaderThatWasReadAndNoOther) {
 
 /// A kernel's hash is of what it does: neither a comment nor a kernel beside it changes it.
 TEST_F(NvrtcTool, HashesEachKernelsCode) {
-  const auto hash = [&](const std::string& text, const std::string& kernel) {
-    write("kernels/k.cu", text);
-    EXPECT_EQ(compile("kernels/k.cu").exit_code, 0);
-    const std::string table = read_file(root_ / "out/k.images.cpp");
-    const std::size_t rows = table.find("kernels_k_sm_52[]");
-    const std::size_t row = table.find("{\"" + kernel + "\"", rows);
-    const std::size_t at = table.rfind("0x", table.find('}', row));
-    return table.substr(at, table.find('}', row) - at);
-  };
   const auto kernel = [](const std::string& name, const std::string& to) {
     return "extern \"C\" __global__ void " + name +
            "(float* y) {\n  __shared__ float s[64];\n  s[threadIdx.x] = " + to +
            ";\n  __syncthreads();\n  y[threadIdx.x] = s[63 - threadIdx.x] * 1.7f;\n}\n";
   };
   const std::string one = kernel("one", "1.1f");
-  const std::string first = hash(one, "one");
+  const std::string first = code_hash(one, "one");
   EXPECT_EQ(first.size(), 19u) << first;
-  EXPECT_EQ(hash("// a comment\n\n" + one, "one"), first);
-  EXPECT_EQ(hash(kernel("before", "3.3f") + one + kernel("two", "y[7]"), "one"), first);
-  EXPECT_NE(hash(kernel("before", "3.3f") + one, "before"), first);
-  EXPECT_NE(hash(kernel("one", "1.2f"), "one"), first);
+  EXPECT_EQ(code_hash("// a comment\n\n" + one, "one"), first);
+  EXPECT_EQ(code_hash(kernel("before", "3.3f") + one + kernel("two", "y[7]"), "one"), first);
+  EXPECT_NE(code_hash(kernel("before", "3.3f") + one, "before"), first);
+  EXPECT_NE(code_hash(kernel("one", "1.2f"), "one"), first);
+}
+
+/// A table stands beside the code, which is the same whatever values it has.
+TEST_F(NvrtcTool, HashesTheTablesThatAKernelReads) {
+  const std::string plain = "extern \"C\" __global__ void plain(float* y) { y[threadIdx.x] = 1; }\n";
+  // NVRTC gives the constant a place too, which nothing reads.
+  const std::string plain_of_constant =
+      "constexpr int kOne = 1;\nextern \"C\" __global__ void plain(float* y) { y[threadIdx.x] = kOne; }\n";
+  const auto reads = [](const std::string& table) {
+    return "extern \"C\" __global__ void reads(float* y) { y[threadIdx.x] = " + table +
+           "[threadIdx.x & 3]; }\n";
+  };
+  const std::string sources[] = {
+      "__constant__ float table[4] = {1, 2, 3, LAST};\n" + reads("table"),
+      "__device__ float table[4] = {1, 2, 3, LAST};\n" + reads("table"),
+      "constexpr float kTable[4] = {1, 2, 3, LAST};\n" + reads("kTable"),
+      "namespace { __constant__ float table[4] = {1, 2, 3, LAST}; }\n" + reads("table"),
+      "template <int kN> struct Of { static constexpr float kTable[4] = {1, 2, 3, kN}; };\n" +
+          reads("Of<LAST>::kTable"),
+      // Which of two tables.
+      "__device__ float table4[4] = {1, 2, 3, 4}, table5[4] = {1, 2, 3, 5};\n" + reads("tableLAST"),
+      // By a pointer that stands in another.
+      "__device__ const float table[4] = {1, 2, 3, LAST};\n"
+      "__constant__ const float* const rows[4] = {table, table + 1, table + 2, table + 3};\n" +
+          reads("*rows"),
+      // In a function that is called.
+      "__constant__ float table[4] = {1, 2, 3, LAST};\n"
+      "__device__ __noinline__ float at(int i) { return table[i]; }\n"
+      "extern \"C\" __global__ void reads(float* y) { y[threadIdx.x] = at(threadIdx.x & 3); }\n"};
+  for (const std::string arch : {"sm_52", "sm_90"}) {
+    const std::string of_plain = code_hash(plain, "plain", arch);
+    EXPECT_EQ(code_hash(plain_of_constant, "plain", arch), of_plain);
+    for (const std::string& source : sources) {
+      SCOPED_TRACE(arch + ":\n" + source);
+      const auto ending_with = [&](const char* last) {
+        return std::regex_replace(source, std::regex("LAST"), last);
+      };
+      const std::string first = code_hash(ending_with("4"), "reads", arch);
+      EXPECT_NE(code_hash(ending_with("5"), "reads", arch), first);
+      EXPECT_EQ(code_hash("// a comment\n" + ending_with("4") + plain, "reads", arch), first);
+    }
+    // A table that only its neighbour reads.
+    EXPECT_EQ(
+        code_hash("__constant__ float table[4] = {1, 2, 3, 4};\n" + reads("table") + plain, "plain", arch),
+        of_plain);
+  }
 }
 
 TEST_F(NvrtcTool, RefusesSpillsByName) {

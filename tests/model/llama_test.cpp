@@ -300,6 +300,33 @@ TEST(Llama, StartsASecondSequenceAtPositionZero) {
   EXPECT_FALSE(same_bits(used.run(some_tokens(5, 9)), fresh.run(tokens)));
 }
 
+/// A step is fused ops, forward() separate ones.
+TEST(Llama, AStepHasTheBitsOfAForwardPass) {
+  for (const NamedShape& named : kShapes) {
+    const OpenModelFile model{ModelFile(named.shape)};
+    const std::vector<int> tokens = some_tokens(6, 12);
+    Loaded separate(model.file);
+    const DeviceRun expected = separate.run(tokens);
+    Loaded fused(model.file);
+    fused.model.start(*fused.stream, tokens, Way::launches);
+    for (std::size_t position = 0; position < tokens.size(); ++position) {
+      fused.model.step(*fused.stream);
+      EXPECT_EQ(fused.model.logits().download(*fused.stream), expected.logits[position])
+          << named.name << " at " << position;
+    }
+  }
+}
+
+TEST(Llama, AStepLaunchesFiveKernelsALayer) {
+  for (const char* const architecture : {"llama", "qwen2"}) {
+    const OpenModelFile model{ModelFile({.architecture = architecture, .types = {gguf::TensorType::q8_0}})};
+    const Loaded loaded(model.file);
+    std::size_t n = 0;
+    for (const PlannedOp& op : loaded.model.plan()) n += op.layer >= 0 ? op.launches.size() : 0;
+    EXPECT_EQ(n, 2 * 5U) << architecture;
+  }
+}
+
 TEST(Llama, DoesNotNeedTheHiddenStatesToBeAskedFor) {
   const OpenModelFile model{ModelFile()};
   const std::vector<int> tokens = some_tokens(6, 5);
@@ -323,6 +350,55 @@ TEST(Llama, WritesKAndVOfItsPositionAlone) {
     const KvCache& cache = loaded.model.kv_cache();
     EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).k, 5), shorter.keys[l]);
     EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).v, 5), shorter.values[l]);
+  }
+}
+
+/// The logits of each step of a sequence.
+std::vector<std::vector<float>> logits_by(Way way, Loaded& loaded, std::span<const int> prompt, int n_steps) {
+  std::vector<std::vector<float>> logits;
+  loaded.model.start(*loaded.stream, prompt, way);
+  for (int i = 0; i < n_steps; ++i) {
+    loaded.model.step(*loaded.stream);
+    logits.push_back(loaded.model.logits().download(*loaded.stream));
+  }
+  return logits;
+}
+
+class LlamaWays : public ::testing::TestWithParam<NamedShape> {};
+
+TEST_P(LlamaWays, GiveTheSameBits) {
+  const OpenModelFile model{ModelFile(GetParam().shape)};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(9, 3);
+  const DeviceRun run = loaded.run(tokens);
+  const auto expected = logits_by(Way::launches, loaded, tokens, 8);
+  EXPECT_TRUE(std::equal(run.logits.begin(), run.logits.end(), expected.begin()));
+  // In either order, one sequence after the other.
+  for (const Way way : {Way::graph, Way::launches, Way::graph}) {
+    EXPECT_NE(logits_by(way, loaded, some_tokens(10, 3), 8), expected) << name_of(way);
+    EXPECT_EQ(logits_by(way, loaded, tokens, 8), expected) << name_of(way);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, LlamaWays, ::testing::ValuesIn(kShapes),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(LlamaWay, SaysHowManyCallsAStepIs) {
+  const OpenModelFile model{ModelFile()};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(9, 3);
+  for (const Way way : kWays) {
+    const std::uint64_t n_kernels =
+        launches(way == Way::separate ? loaded.model.separate_plan() : loaded.model.plan()).size();
+    loaded.model.start(*loaded.stream, tokens, way);
+    const DeviceCounters before = loaded.device->counters();
+    loaded.model.step(*loaded.stream);
+    const DeviceCounters after = loaded.device->counters();
+    EXPECT_EQ(after.launches - before.launches, way == Way::graph ? 1 : n_kernels);
+    EXPECT_EQ(after.kernels - before.kernels, n_kernels);
+    EXPECT_EQ(after.copies, before.copies);
+    EXPECT_EQ(after.synchronizations, before.synchronizations);
+    EXPECT_EQ(after.allocations, before.allocations);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "engine/device/cuda/cuda_graph.hpp"
 #include "engine/device/cuda/driver_needed.hpp"
 #include "engine/device/launch_check.hpp"
 #include "engine/device/memory.hpp"
@@ -219,7 +220,17 @@ class CudaStream final : public Stream {
       throw DeviceFault(describe_launch(kernel.name, config) + ": " + fault.what());
     }
     last_kernel_ = kernel.name;
-    device_.count_launch();
+    last_graph_ = 0;
+    device_.count_launch(1);
+  }
+
+  void launch(const Graph& graph) override {
+    const CudaGraph& ours = CudaGraph::of(graph, device_);
+    device_.enter();
+    driver_.graph_launch(ours.handle(), handle_);
+    last_kernel_ = ours.last_kernel();
+    last_graph_ = ours.n_kernels();
+    device_.count_launch(ours.n_kernels());
   }
 
  private:
@@ -232,7 +243,9 @@ class CudaStream final : public Stream {
       driver_.stream_synchronize(handle_);
     } catch (const DriverFault& fault) {
       throw DeviceFault(std::string(fault.what()) +
-                        " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) + ")");
+                        " (last kernel launched: " + (last_kernel_ == nullptr ? "none" : last_kernel_) +
+                        (last_graph_ == 0 ? "" : ", the last of a graph of " + std::to_string(last_graph_)) +
+                        ")");
     }
   }
 
@@ -241,6 +254,7 @@ class CudaStream final : public Stream {
   StreamHandle handle_ = nullptr;
   std::vector<std::byte> staging_;
   const char* last_kernel_ = nullptr;
+  std::size_t last_graph_ = 0;  // kernels of the graph that it was in
 };
 
 CudaDevice::CudaDevice(const Gpu& gpu, const std::string& image) : driver_(Driver::instance()) {
@@ -277,6 +291,9 @@ CudaDevice::~CudaDevice() {
 std::unique_ptr<Stream> CudaDevice::create_stream() { return std::make_unique<CudaStream>(*this); }
 std::unique_ptr<Event> CudaDevice::create_event() {
   return std::make_unique<CudaEvent>(*this, driver_, context_);
+}
+std::unique_ptr<Graph> CudaDevice::create_graph(std::span<const Launch> launches) {
+  return std::make_unique<CudaGraph>(*this, launches);
 }
 
 void* CudaDevice::allocate_raw(std::size_t bytes, const std::string& owner) {

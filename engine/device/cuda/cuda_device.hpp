@@ -37,7 +37,7 @@ bool runs_on(std::string_view arch, const Gpu& gpu);
 /// else the newest PTX. Throws Error when the build does not have it or it does not run on the GPU.
 std::string choose_image(std::span<const Image> images, const std::string& wanted, const Gpu& gpu);
 
-/// Streams, events and buffers must not outlive it. Any thread may use it; a stream belongs to one thread at
+/// Streams, events, graphs and buffers must not outlive it. Any thread may use it; a stream belongs to one thread at
 /// a time.
 class CudaDevice final : public Device {
  public:
@@ -49,6 +49,7 @@ class CudaDevice final : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override;
   std::unique_ptr<Event> create_event() override;
+  std::unique_ptr<Graph> create_graph(std::span<const Launch> launches) override;
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* pointer) noexcept override;
   std::size_t free_bytes() const override;
@@ -57,6 +58,7 @@ class CudaDevice final : public Device {
 
  private:
   friend class CudaStream;
+  friend class CudaGraph;
 
   /// A kernel as loaded, and what it allows.
   struct Loaded {

@@ -18,6 +18,9 @@ using Module = struct ModuleObject*;
 using Function = struct FunctionObject*;
 using StreamHandle = struct StreamObject*;
 using EventHandle = struct EventObject*;
+using GraphHandle = struct GraphObject*;
+using GraphNode = struct GraphNodeObject*;
+using GraphExec = struct GraphExecObject*;
 
 constexpr Result kSuccess = 0;
 constexpr Result kOutOfMemory = 2;
@@ -43,6 +46,16 @@ enum class FunctionAttribute : int { max_threads_per_block = 0, static_shared_by
 
 /// CUjit_option, for the log of a failed load.
 enum class JitOption : int { error_log = 5, error_log_bytes = 6 };
+
+/// CUDA_KERNEL_NODE_PARAMS_v1: a node of the current context. The second version adds what names another.
+struct KernelNodeParams {
+  Function function;
+  unsigned grid_x, grid_y, grid_z;
+  unsigned block_x, block_y, block_z;
+  unsigned shared_bytes;
+  void** params;  ///< a pointer to each of the kernel's parameters, which the call copies
+  void** extra;   ///< null: `params` has them
+};
 
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr unsigned kEventDefault = 0;  ///< with timing
@@ -136,6 +149,15 @@ class Driver {
   Call<Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**,
        void**>
       launch{library_, "cuLaunchKernel"};
+
+  Call<GraphHandle*, unsigned> graph_create{library_, "cuGraphCreate"};
+  Call<GraphNode*, GraphHandle, const GraphNode*, std::size_t, const KernelNodeParams*> graph_add_kernel{
+      library_, "cuGraphAddKernelNode"};
+  Call<GraphExec*, GraphHandle, unsigned long long> graph_instantiate{library_,
+                                                                      "cuGraphInstantiateWithFlags"};
+  Call<GraphHandle> graph_destroy{library_, "cuGraphDestroy"};
+  Call<GraphExec, StreamHandle> graph_launch{library_, "cuGraphLaunch"};
+  Call<GraphExec> graph_exec_destroy{library_, "cuGraphExecDestroy"};
 
   Call<Address*, std::size_t> memory_allocate{library_, "cuMemAlloc_v2"};
   Call<Address> memory_free{library_, "cuMemFree_v2"};

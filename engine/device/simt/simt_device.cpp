@@ -128,6 +128,50 @@ class SimtEvent final : public Event {
   simt::Activity& activity_;
 };
 
+/// What an M40 would refuse is refused here too. A kernel without an image (of a test) is taken to need no
+/// registers and no shared memory of its own; what of that it has, it asks for when it runs.
+void check(const KernelRef& kernel, const LaunchConfig& config) {
+  const KernelResources* const found = find_resources(kGm200.arch, kernel.name);
+  const KernelResources needs = found != nullptr ? *found : KernelResources{};
+  check_launch(kernel.name, config, needs.static_shared_bytes);
+  const int per_sm = occupancy(kGm200, needs, config).blocks_per_sm;
+  if (per_sm == 0) {
+    refuse_launch(kernel.name, config,
+                  "its " + std::to_string(needs.registers) + " registers a thread are more than an SM of " +
+                      kGm200.arch + " has for one block");
+  }
+  check_resident(kernel.name, config, per_sm, kGm200.n_sms);
+  if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
+      (config.resident && config.unread_blocks > 0)) {
+    refuse_launch(kernel.name, config,
+                  std::to_string(config.unread_blocks) +
+                      " unread blocks; expected fewer than the grid has, and none "
+                      "of a resident one");
+  }
+}
+
+/// The launches themselves, taken one after the other at every launch of the graph.
+class SimtGraph final : public Graph {
+ public:
+  SimtGraph(const Device& device, std::span<const Launch> launches)
+      : launches_(launches.begin(), launches.end()), device_(device) {
+    check_kernels(launches);
+    for (const Launch& launch : launches) check(launch.kernel, launch.config);
+  }
+  std::size_t n_kernels() const override { return launches_.size(); }
+  const std::vector<Launch>& launches() const { return launches_; }
+  /// The graph, which must be of this device.
+  static const SimtGraph& of(const Graph& graph, const Device& device) {
+    const auto* ours = dynamic_cast<const SimtGraph*>(&graph);
+    if (ours == nullptr || &ours->device_ != &device) throw std::logic_error("a graph of another device");
+    return *ours;
+  }
+
+ private:
+  std::vector<Launch> launches_;
+  const Device& device_;
+};
+
 simt::Order order_of(const DeviceOptions& options) {
   simt::Order order;
   order.seed = options.simt_seed;
@@ -155,6 +199,9 @@ class SimtDevice final : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Stream> create_stream() override;
   std::unique_ptr<Event> create_event() override { return std::make_unique<SimtEvent>(activity_); }
+  std::unique_ptr<Graph> create_graph(std::span<const Launch> launches) override {
+    return std::make_unique<SimtGraph>(*this, launches);
+  }
   void* allocate_pinned(std::size_t bytes) override {
     void* memory = nullptr;
     if constexpr (simt::kChecked) {
@@ -348,7 +395,18 @@ class SimtStream final : public Stream {
   void launch_erased(const KernelRef& kernel, const LaunchConfig& config, const void* params,
                      std::size_t bytes) override {
     check(kernel, config);
-    device_.count_launch();
+    device_.count_launch(1);
+    queue(kernel, config, params, bytes);
+  }
+  void launch(const Graph& graph) override {
+    const SimtGraph& ours = SimtGraph::of(graph, device_);
+    device_.count_launch(ours.n_kernels());
+    for (const Launch& launch : ours.launches())
+      queue(launch.kernel, launch.config, launch.params.data(), launch.params.size());
+  }
+
+ private:
+  void queue(const KernelRef& kernel, const LaunchConfig& config, const void* params, std::size_t bytes) {
     std::vector<std::byte> copy(static_cast<const std::byte*>(params),
                                 static_cast<const std::byte*>(params) + bytes);
     KernelRef called = kernel;
@@ -369,29 +427,6 @@ class SimtStream final : public Stream {
       std::vector<simt::Report> found = executor_.run(launch);
       reports_.insert(reports_.end(), found.begin(), found.end());
     });
-  }
-
- private:
-  /// What an M40 would refuse is refused here too. A kernel without an image (of a test) is taken to need no
-  /// registers and no shared memory of its own; what of that it has, it asks for when it runs.
-  static void check(const KernelRef& kernel, const LaunchConfig& config) {
-    const KernelResources* const found = find_resources(kGm200.arch, kernel.name);
-    const KernelResources needs = found != nullptr ? *found : KernelResources{};
-    check_launch(kernel.name, config, needs.static_shared_bytes);
-    const int per_sm = occupancy(kGm200, needs, config).blocks_per_sm;
-    if (per_sm == 0) {
-      refuse_launch(kernel.name, config,
-                    "its " + std::to_string(needs.registers) + " registers a thread are more than an SM of " +
-                        kGm200.arch + " has for one block");
-    }
-    check_resident(kernel.name, config, per_sm, kGm200.n_sms);
-    if (config.unread_blocks >= std::uint64_t{config.grid.x} * config.grid.y ||
-        (config.resident && config.unread_blocks > 0)) {
-      refuse_launch(kernel.name, config,
-                    std::to_string(config.unread_blocks) +
-                        " unread blocks; expected fewer than the grid has, and none "
-                        "of a resident one");
-    }
   }
 
   // The stream's place in time, kept by the checked build alone.

@@ -1,0 +1,45 @@
+#include "engine/ops/gate_up.hpp"
+
+#include "engine/ops/gemv.hpp"
+#include "engine/ops/rms_norm.hpp"
+
+#define M40LLM_KERNEL(format, ...) extern "C" void gate_up_##format(GateUpParams);
+M40LLM_FORMATS(M40LLM_KERNEL)
+#undef M40LLM_KERNEL
+
+namespace m40llm {
+namespace {
+
+LaunchConfig config(const GateUpParams& p, int n_sms) {
+  return {{walking_blocks(kProductRows * p.gate.rows, n_sms)}, kProductBlock, padded_x_bytes(p.gate)};
+}
+// An exponential begins a new chain; behind it are a sum, a quotient and two products, before it the gate.
+int chain(const GateUpParams& p, int) { return normed_chain(p.gate.cols) + product_chain(p.gate) + 2; }
+Work work(const GateUpParams& p) {
+  const Work work = product_work(p.gate);
+  return {2 * work.bytes - 4.0 * p.gate.rows, 2 * work.flops + 4.0 * p.gate.cols + 4.0 * p.gate.rows};
+}
+bool applies(const GateUpParams& p) { return x_fits_shared(p.gate, kNormedSharedBytes); }
+
+}  // namespace
+
+const Op<GateUpParams>& gate_up_op(Format format) {
+  // In the order of the formats, one variant each.
+#define M40LLM_VARIANT(format, ...)                  \
+  {.name = "shared",                                 \
+   .kernel = {"gate_up_" #format, gate_up_##format}, \
+   .config = nullptr,                                \
+   .chain = chain,                                   \
+   .applies = applies,                               \
+   .config_on = config},
+  static constexpr Variant<GateUpParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
+#undef M40LLM_VARIANT
+#define M40LLM_OP(format, ...)                                                                               \
+  {"gate_up_" #format, "gate_up", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), \
+   work},
+  static constexpr Op<GateUpParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  return kOps[static_cast<std::size_t>(format)];
+}
+
+}  // namespace m40llm

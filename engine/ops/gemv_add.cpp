@@ -1,0 +1,50 @@
+#include "engine/ops/gemv_add.hpp"
+
+#include "engine/ops/gemv.hpp"
+
+#define M40LLM_KERNELS(format, ...)                          \
+  extern "C" void gemv_add_##format##_shared(GemvAddParams); \
+  extern "C" void gemv_add_##format##_global(GemvAddParams);
+M40LLM_FORMATS(M40LLM_KERNELS)
+#undef M40LLM_KERNELS
+
+namespace m40llm {
+namespace {
+
+LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
+  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock};
+}
+LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
+  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)};
+}
+int chain(const GemvAddParams& p, int) { return product_chain(p.a) + 1; }
+Work work(const GemvAddParams& p) {
+  Work work = product_work(p.a);
+  return {work.bytes + 4.0 * p.a.rows, work.flops + p.a.rows};
+}
+
+}  // namespace
+
+const Op<GemvAddParams>& gemv_add_op(Format format) {
+#define M40LLM_VARIANTS(format, ...)                                       \
+  {{.name = "shared",                                                      \
+    .kernel = {"gemv_add_" #format "_shared", gemv_add_##format##_shared}, \
+    .config = nullptr,                                                     \
+    .chain = chain,                                                        \
+    .applies = [](const GemvAddParams& p) { return x_fits_shared(p.a); },  \
+    .config_on = with_x},                                                  \
+   {.name = "global",                                                      \
+    .kernel = {"gemv_add_" #format "_global", gemv_add_##format##_global}, \
+    .config = nullptr,                                                     \
+    .chain = chain,                                                        \
+    .config_on = without_x}},
+  static constexpr Variant<GemvAddParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
+#undef M40LLM_VARIANTS
+#define M40LLM_OP(format, ...) \
+  {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work},
+  static constexpr Op<GemvAddParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  return kOps[static_cast<std::size_t>(format)];
+}
+
+}  // namespace m40llm

@@ -1,0 +1,10 @@
+#pragma once
+#include "engine/ops/variant.hpp"
+#include "kernels/gemv_add.h"
+
+namespace m40llm {
+
+/// A product added to what is there, for weights of a format: "gemv_add_q4_1".
+const Op<GemvAddParams>& gemv_add_op(Format format);
+
+}  // namespace m40llm

@@ -1,0 +1,44 @@
+#include "engine/ops/norm_gemv.hpp"
+
+#include "engine/ops/gemv.hpp"
+#include "engine/ops/rms_norm.hpp"
+
+#define M40LLM_KERNEL(format, ...) extern "C" void norm_gemv_##format(NormGemvParams);
+M40LLM_FORMATS(M40LLM_KERNEL)
+#undef M40LLM_KERNEL
+
+namespace m40llm {
+namespace {
+
+LaunchConfig config(const NormGemvParams& p, int n_sms) {
+  return {{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)};
+}
+int chain(const NormGemvParams& p, int) { return normed_chain(p.a.cols) + product_chain(p.a); }
+Work work(const NormGemvParams& p) {
+  const Work work = product_work(p.a);
+  return {work.bytes + 4.0 * p.a.cols, work.flops + 4.0 * p.a.cols};
+}
+bool applies(const NormGemvParams& p) { return x_fits_shared(p.a, kNormedSharedBytes); }
+
+}  // namespace
+
+const Op<NormGemvParams>& norm_gemv_op(Format format) {
+  // In the order of the formats, one variant each.
+#define M40LLM_VARIANT(format, ...)                      \
+  {.name = "shared",                                     \
+   .kernel = {"norm_gemv_" #format, norm_gemv_##format}, \
+   .config = nullptr,                                    \
+   .chain = chain,                                       \
+   .applies = applies,                                   \
+   .config_on = config},
+  static constexpr Variant<NormGemvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
+#undef M40LLM_VARIANT
+#define M40LLM_OP(format, ...)        \
+  {"norm_gemv_" #format, "norm_gemv", \
+   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+  static constexpr Op<NormGemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  return kOps[static_cast<std::size_t>(format)];
+}
+
+}  // namespace m40llm

@@ -1,0 +1,56 @@
+#include "engine/ops/qkv.hpp"
+
+#include "engine/ops/gemv.hpp"
+#include "engine/ops/rms_norm.hpp"
+
+#define M40LLM_KERNEL(format, ...) extern "C" void qkv_##format(QkvParams);
+M40LLM_FORMATS(M40LLM_KERNEL)
+#undef M40LLM_KERNEL
+
+namespace m40llm {
+namespace {
+
+/// One that has rows; all three have the same columns and format.
+Matrix matrix_of(const QkvParams& p) {
+  const Matrix& some = p.q.rows > 0 ? p.q : p.k.rows > 0 ? p.k : p.v;
+  return {nullptr, nullptr, some.rows, p.width, p.stride, some.format};
+}
+
+LaunchConfig config(const QkvParams& p, int n_sms) {
+  return {
+      {walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))};
+}
+// Bias and rope.
+int chain(const QkvParams& p, int) {
+  return normed_chain(p.width) + product_chain(matrix_of(p)) + (p.q_bias != nullptr ? 3 : 2);
+}
+Work work(const QkvParams& p) {
+  const double rows = p.q.rows + p.k.rows + p.v.rows;
+  const double n = rows * p.width;
+  const double stored = 4.0 * p.q.rows + 2.0 * (p.k.rows + p.v.rows);
+  return {n * bits_per_weight(matrix_of(p).format) / 8 + 8.0 * p.width + stored + 4.0 * p.n_rotated,
+          2 * n + 4.0 * p.width + 3.0 * (p.q.rows + p.k.rows)};
+}
+bool applies(const QkvParams& p) { return x_fits_shared(matrix_of(p), kNormedSharedBytes); }
+
+}  // namespace
+
+const Op<QkvParams>& qkv_op(Format format) {
+  // In the order of the formats, one variant each.
+#define M40LLM_VARIANT(format, ...)          \
+  {.name = "shared",                         \
+   .kernel = {"qkv_" #format, qkv_##format}, \
+   .config = nullptr,                        \
+   .chain = chain,                           \
+   .applies = applies,                       \
+   .config_on = config},
+  static constexpr Variant<QkvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
+#undef M40LLM_VARIANT
+#define M40LLM_OP(format, ...) \
+  {"qkv_" #format, "qkv", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+  static constexpr Op<QkvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  return kOps[static_cast<std::size_t>(format)];
+}
+
+}  // namespace m40llm

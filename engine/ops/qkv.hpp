@@ -1,0 +1,10 @@
+#pragma once
+#include "engine/ops/variant.hpp"
+#include "kernels/qkv.h"
+
+namespace m40llm {
+
+/// What stands before attention, for weights of a format: "qkv_q4_1".
+const Op<QkvParams>& qkv_op(Format format);
+
+}  // namespace m40llm
