@@ -12,25 +12,29 @@ extern "C" __global__ void attention_decode_warps(AttentionDecodeParams p) {
   if (block.rank < p.n_rows * p.n_heads) ops::attention_decode::warps(block, p, block.rank, shared);
 }
 
-extern "C" __global__ void attention_decode_split_1(AttentionDecodeParams p) {
+extern "C" __global__ void __launch_bounds__(ops::attention_decode::kSplitThreads, kAttentionBlocks[1 - 1])
+    attention_decode_split_1(AttentionDecodeParams p) {
   wait_for_earlier_kernels();
   SHARED(ops::attention_decode::SplitShared<1>, shared);
   ops::attention_decode::split_all(Group<ops::attention_decode::kSplitThreads>::mine(), p, shared);
 }
 
-extern "C" __global__ void attention_decode_split_2(AttentionDecodeParams p) {
+extern "C" __global__ void __launch_bounds__(ops::attention_decode::kSplitThreads, kAttentionBlocks[2 - 1])
+    attention_decode_split_2(AttentionDecodeParams p) {
   wait_for_earlier_kernels();
   SHARED(ops::attention_decode::SplitShared<2>, shared);
   ops::attention_decode::split_all(Group<ops::attention_decode::kSplitThreads>::mine(), p, shared);
 }
 
-extern "C" __global__ void attention_decode_split_3(AttentionDecodeParams p) {
+extern "C" __global__ void __launch_bounds__(ops::attention_decode::kSplitThreads, kAttentionBlocks[3 - 1])
+    attention_decode_split_3(AttentionDecodeParams p) {
   wait_for_earlier_kernels();
   SHARED(ops::attention_decode::SplitShared<3>, shared);
   ops::attention_decode::split_all(Group<ops::attention_decode::kSplitThreads>::mine(), p, shared);
 }
 
-extern "C" __global__ void attention_decode_split_4(AttentionDecodeParams p) {
+extern "C" __global__ void __launch_bounds__(ops::attention_decode::kSplitThreads, kAttentionBlocks[4 - 1])
+    attention_decode_split_4(AttentionDecodeParams p) {
   wait_for_earlier_kernels();
   SHARED(ops::attention_decode::SplitShared<4>, shared);
   ops::attention_decode::split_all(Group<ops::attention_decode::kSplitThreads>::mine(), p, shared);

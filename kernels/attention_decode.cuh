@@ -5,9 +5,8 @@
 // 2. warps: a block a query head; eight warps, each a position in turn with its lanes over head_dim; scores by
 //    warp_sum, one rescale a position; the warps' parts are merged at the end. K and V are read in whole rows.
 // 3. split: a unit is a chunk of 64 positions for up to four query heads of a KV head, so that there is work for all
-//    SMs at any number of heads, and K and V are read once for these heads. A lane reads 16 bytes a load and keeps
-//    eight dimensions of each head's q and output in registers; four loads of K and the first four of V are in flight
-//    together. The chunk's scores meet in shared memory: one maximum, each exponential made once, nothing rescaled
+//    SMs at any number of heads, and K and V are read once for these heads. A lane reads 16 bytes a load, four loads in flight, and
+//    keeps eight dimensions of each head's q, then of its output, in registers. The chunk's scores meet in shared memory: one maximum, each exponential made once, nothing rescaled
 //    within it. Chunks are merged in their order by whoever is done last (flash-decoding, Dao et al., 2023).
 //    64 positions give SmolLM2's three KV heads at 512 positions 24 units; what 4 heads then write and read again of
 //    partial outputs is an eighth of the bytes of K and V, mostly in L2.
@@ -247,23 +246,30 @@ __device__ __forceinline__ SplitUnit split_unit(const AttentionDecodeParams& p, 
   return u;
 }
 
-/// The lanes that read a position together: a power of two, eight dimensions each, idle behind head_dim.
-__device__ __forceinline__ int lanes_a_position(int head_dim) {
+/// A thread's place: the block reads `slots` positions at once, each by so many adjacent lanes (a power of two), which
+/// take eight dimensions each and are idle behind head_dim.
+struct SplitPlace {
+  int lanes;
+  int lane;
+  int slots;
+  int slot;
+};
+__device__ __forceinline__ SplitPlace split_place(int thread, int head_dim) {
   int lanes = 1;
   while (8 * lanes < head_dim) lanes *= 2;
-  return lanes;
+  return {lanes, thread % lanes, kSplitThreads / lanes, thread / lanes};
 }
 
-/// A lane's share of kBatch positions, `slots` apart from `first` on; zeros from position n on.
+/// A lane's share of kBatch of the chunk's positions, from `first` on, each in its slot; zeros from position n on.
 struct Batch {
   uint4 piece[kBatch];
 };
 __device__ __forceinline__ Batch load_batch(const half* __restrict__ at, int position_stride, int first,
-                                            int slots, int n) {
+                                            const SplitPlace& place, int n) {
   Batch batch;
 #pragma unroll
   for (int i = 0; i < kBatch; ++i) {
-    const int j = first + i * slots;
+    const int j = first + i * place.slots + place.slot;
     batch.piece[i] = {0u, 0u, 0u, 0u};
     if (j < n)
       batch.piece[i] = *reinterpret_cast<const uint4*>(at + static_cast<long long>(j) * position_stride);
@@ -274,6 +280,62 @@ __device__ __forceinline__ Batch load_batch(const half* __restrict__ at, int pos
 /// The index of a head's chunk in the chunks' memory.
 __device__ __forceinline__ long long chunk_of(const AttentionDecodeParams& p, int row, int head, int chunk) {
   return (static_cast<long long>(row) * p.n_heads + head) * p.chunks.n_chunks + chunk;
+}
+
+/// Where the unit's heads have their output, four dimensions a float4.
+__device__ __forceinline__ float4* quads_of_output(const AttentionDecodeParams& p, const SplitUnit& u) {
+  return reinterpret_cast<float4*>(p.y +
+                                   (static_cast<long long>(u.row) * p.n_heads + u.first_head) * p.head_dim);
+}
+__device__ __forceinline__ float4 quotient(const float4& sum, float total) {
+  return {sum.x / total, sum.y / total, sum.z / total, sum.w / total};
+}
+
+/// The chunk's scores. k: the lane's dimensions of its first position. n: its positions, 0 for an idle lane.
+template <int kHeads>
+__device__ __forceinline__ void scores_of_chunk(const AttentionDecodeParams& p, const SplitUnit& u,
+                                                const SplitPlace& place, const half* __restrict__ k, int n,
+                                                SplitShared<kHeads>& shared) {
+  float q[kHeads][8];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    const int head = u.first_head + min_of(h, u.n_heads - 1);
+    const float4* const from = reinterpret_cast<const float4*>(
+                                   p.q + (static_cast<long long>(u.row) * p.n_heads + head) * p.head_dim) +
+                               2 * place.lane;
+    float4 low = {0.f, 0.f, 0.f, 0.f};
+    float4 high = {0.f, 0.f, 0.f, 0.f};
+    if (n > 0) {
+      low = from[0];
+      high = from[1];
+    }
+    q[h][0] = low.x, q[h][1] = low.y, q[h][2] = low.z, q[h][3] = low.w;
+    q[h][4] = high.x, q[h][5] = high.y, q[h][6] = high.z, q[h][7] = high.w;
+  }
+  for (int first = 0; first < u.n; first += kBatch * place.slots) {
+    const Batch key = load_batch(k, p.cache.position_stride, first, place, n);
+    float score[kHeads * kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const Floats8 x = halfs_to_floats(key.piece[i]);
+#pragma unroll
+      for (int h = 0; h < kHeads; ++h) {
+        float sum = 0.f;
+#pragma unroll
+        for (int d = 0; d < 8; ++d) sum = fmaf(x.v[d], q[h][d], sum);
+        score[h * kBatch + i] = sum;
+      }
+    }
+    warp_sums(score, static_cast<unsigned>(place.lanes));
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int j = first + i * place.slots + place.slot;
+      if (place.lane == 0 && j < u.n) {
+#pragma unroll
+        for (int h = 0; h < kHeads; ++h) shared.probability[h][j] = score[h * kBatch + i] * p.scale;
+      }
+    }
+  }
 }
 
 /// Maximum and sum of the chunk's exponentials, a warp a head: scores become probabilities.
@@ -299,10 +361,73 @@ __device__ __forceinline__ void softmax_of_chunk(int thread, int n, SplitShared<
   }
 }
 
+/// The probabilities' sums of values, by slots; v and n as scores_of_chunk() has k and n.
+template <int kHeads>
+__device__ __forceinline__ void outputs_of_slots(const AttentionDecodeParams& p, const SplitUnit& u,
+                                                 const SplitPlace& place, const half* __restrict__ v, int n,
+                                                 SplitShared<kHeads>& shared) {
+  float out[kHeads][8];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+    for (int d = 0; d < 8; ++d) out[h][d] = 0.f;
+  }
+  for (int first = 0; first < u.n; first += kBatch * place.slots) {
+    const Batch value = load_batch(v, p.cache.position_stride, first, place, n);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int j = first + i * place.slots + place.slot;
+      const Floats8 x = halfs_to_floats(value.piece[i]);
+#pragma unroll
+      for (int h = 0; h < kHeads; ++h) {
+        const float probability = j < u.n ? shared.probability[h][j] : 0.f;
+#pragma unroll
+        for (int d = 0; d < 8; ++d) out[h][d] = fmaf(probability, x.v[d], out[h][d]);
+      }
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    float4* const part = shared.part[h] + place.slot * 2 * place.lanes + place.lane;
+    part[0] = {out[h][0], out[h][1], out[h][2], out[h][3]};
+    part[place.lanes] = {out[h][4], out[h][5], out[h][6], out[h][7]};
+  }
+}
+
+/// Adds the slots: the output if the row has one chunk alone, else what is to be merged.
+template <int kHeads>
+__device__ __forceinline__ void write_chunk(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
+                                            const SplitPlace& place, const SplitShared<kHeads>& shared) {
+  const int quads = p.head_dim / 4;
+  for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
+    const int head = i / quads;
+    const int quad = i % quads;
+    const float4* const part = shared.part[head] + quad % 2 * place.lanes + quad / 2;
+    float4 sum = part[0];
+    for (int s = 1; s < place.slots; ++s) {
+      const float4 other = part[s * 2 * place.lanes];
+      sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
+    }
+    if (u.n_chunks == 1) {
+      quads_of_output(p, u)[i] = quotient(sum, shared.total[head]);
+    } else {
+      const long long at = chunk_of(p, u.row, u.first_head + head, u.chunk);
+      reinterpret_cast<float4*>(p.chunks.outputs)[at * quads + quad] = sum;
+    }
+  }
+  if (u.n_chunks > 1 && thread < u.n_heads) {
+    const long long at = chunk_of(p, u.row, u.first_head + thread, u.chunk);
+    p.chunks.bests[at] = shared.best[thread];
+    p.chunks.totals[at] = shared.total[thread];
+  }
+}
+
 /// The outputs of a set of heads from those of all of its chunks.
 template <int kHeads>
-__device__ __forceinline__ void merge_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
-                                             SplitShared<kHeads>& shared, const Group<kSplitThreads>& block) {
+__device__ __forceinline__ void merge_chunks(const Group<kSplitThreads>& block,
+                                             const AttentionDecodeParams& p, const SplitUnit& u,
+                                             SplitShared<kHeads>& shared) {
+  const int thread = block.thread;
   const int warp = thread / 32;
   const int lane = thread % 32;
   if (warp < u.n_heads) {
@@ -339,10 +464,7 @@ __device__ __forceinline__ void merge_chunks(int thread, const AttentionDecodePa
       sum.z = fmaf(output.z, factor, sum.z);
       sum.w = fmaf(output.w, factor, sum.w);
     }
-    const float total = shared.total[head];
-    float4* const y = reinterpret_cast<float4*>(p.y) +
-                      (static_cast<long long>(u.row) * p.n_heads + u.first_head) * quads + i;
-    *y = {sum.x / total, sum.y / total, sum.z / total, sum.w / total};
+    quads_of_output(p, u)[i] = quotient(sum, shared.total[head]);
   }
 }
 
@@ -351,117 +473,19 @@ template <int kHeads>
 __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
                                       const SplitUnit& u, SplitShared<kHeads>& shared) {
   const int thread = block.thread;
-  const int lanes = lanes_a_position(p.head_dim);
-  const int lane = thread % lanes;
-  const int slots = kSplitThreads / lanes;  // positions that the block reads at once,
-  const int slot = thread / lanes;          // of which this is the thread's
-  const int here = 8 * lane < p.head_dim ? u.n : 0;
+  const SplitPlace place = split_place(thread, p.head_dim);
+  const int n = 8 * place.lane < p.head_dim ? u.n : 0;
   const long long start = p.sequence[u.row] * p.cache.sequence_stride +
                           static_cast<long long>(u.chunk * kChunk) * p.cache.position_stride +
-                          static_cast<long long>(u.kv_head) * p.cache.head_stride + 8 * lane;
-  const half* const __restrict__ k = p.cache.k + start;
-  const half* const __restrict__ v = p.cache.v + start;
-  const long long first_output = (static_cast<long long>(u.row) * p.n_heads + u.first_head) * p.head_dim;
-
-  Batch value = load_batch(v, p.cache.position_stride, slot, slots, here);
-  {
-    float q[kHeads][8];
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      const int head = min_of(h, u.n_heads - 1);
-      const float4* const from =
-          reinterpret_cast<const float4*>(p.q + first_output + head * p.head_dim) + 2 * lane;
-      float4 low = {0.f, 0.f, 0.f, 0.f};
-      float4 high = {0.f, 0.f, 0.f, 0.f};
-      if (here > 0) {
-        low = from[0];
-        high = from[1];
-      }
-      q[h][0] = low.x, q[h][1] = low.y, q[h][2] = low.z, q[h][3] = low.w;
-      q[h][4] = high.x, q[h][5] = high.y, q[h][6] = high.z, q[h][7] = high.w;
-    }
-    for (int first = 0; first < u.n; first += kBatch * slots) {
-      const Batch key = load_batch(k, p.cache.position_stride, first + slot, slots, here);
-      float score[kHeads * kBatch];
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const Floats8 x = halfs_to_floats(key.piece[i]);
-#pragma unroll
-        for (int h = 0; h < kHeads; ++h) {
-          float sum = 0.f;
-#pragma unroll
-          for (int d = 0; d < 8; ++d) sum = fmaf(x.v[d], q[h][d], sum);
-          score[h * kBatch + i] = sum;
-        }
-      }
-      warp_sums(score, static_cast<unsigned>(lanes));
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const int j = first + i * slots + slot;
-        if (lane == 0 && j < u.n) {
-#pragma unroll
-          for (int h = 0; h < kHeads; ++h) shared.probability[h][j] = score[h * kBatch + i] * p.scale;
-        }
-      }
-    }
-  }
+                          static_cast<long long>(u.kv_head) * p.cache.head_stride + 8 * place.lane;
+  scores_of_chunk(p, u, place, p.cache.k + start, n, shared);
   block.sync();
   softmax_of_chunk(thread, u.n, shared);
   block.sync();
-  {
-    float out[kHeads][8];
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-#pragma unroll
-      for (int d = 0; d < 8; ++d) out[h][d] = 0.f;
-    }
-    for (int first = 0; first < u.n; first += kBatch * slots) {
-      if (first > 0) value = load_batch(v, p.cache.position_stride, first + slot, slots, here);
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const int j = first + i * slots + slot;
-        const Floats8 x = halfs_to_floats(value.piece[i]);
-#pragma unroll
-        for (int h = 0; h < kHeads; ++h) {
-          const float probability = j < u.n ? shared.probability[h][j] : 0.f;
-#pragma unroll
-          for (int d = 0; d < 8; ++d) out[h][d] = fmaf(probability, x.v[d], out[h][d]);
-        }
-      }
-    }
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      float4* const part = shared.part[h] + slot * 2 * lanes + lane;
-      part[0] = {out[h][0], out[h][1], out[h][2], out[h][3]};
-      part[lanes] = {out[h][4], out[h][5], out[h][6], out[h][7]};
-    }
-  }
+  outputs_of_slots(p, u, place, p.cache.v + start, n, shared);
   block.sync();
-  const int quads = p.head_dim / 4;
-  for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
-    const int head = i / quads;
-    const int quad = i % quads;
-    const float4* const part = shared.part[head] + quad % 2 * lanes + quad / 2;
-    float4 sum = part[0];
-    for (int s = 1; s < slots; ++s) {
-      const float4 other = part[s * 2 * lanes];
-      sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
-    }
-    if (u.n_chunks == 1) {
-      const float total = shared.total[head];
-      reinterpret_cast<float4*>(p.y + first_output)[i] = {sum.x / total, sum.y / total, sum.z / total,
-                                                          sum.w / total};
-    } else {
-      const long long at = chunk_of(p, u.row, u.first_head + head, u.chunk);
-      reinterpret_cast<float4*>(p.chunks.outputs)[at * quads + quad] = sum;
-    }
-  }
+  write_chunk(thread, p, u, place, shared);
   if (u.n_chunks > 1) {
-    if (thread < u.n_heads) {
-      const long long at = chunk_of(p, u.row, u.first_head + thread, u.chunk);
-      p.chunks.bests[at] = shared.best[thread];
-      p.chunks.totals[at] = shared.total[thread];
-    }
     block.sync();
     if (thread == 0) {
       unsigned* const arrived = p.chunks.arrived + u.set;
@@ -469,7 +493,7 @@ __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const A
       if (shared.last) store_relaxed(arrived, 0u);
     }
     block.sync();
-    if (shared.last) merge_chunks(thread, p, u, shared, block);
+    if (shared.last) merge_chunks(block, p, u, shared);
   }
 }
 

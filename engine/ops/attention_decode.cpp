@@ -43,8 +43,7 @@ constexpr Kernel<AttentionDecodeParams> kSplit[] = {{"attention_decode_split_1",
                                                     {"attention_decode_split_3", attention_decode_split_3},
                                                     {"attention_decode_split_4", attention_decode_split_4}};
 constexpr int kMostHeads = static_cast<int>(std::size(kSplit));
-/// More than are on an SM at once: so that one that ends early leaves no SM without work.
-constexpr int kBlocksPerSm = 8;
+static_assert(std::size(kAttentionBlocks) == std::size(kSplit));
 
 /// The query heads of a KV head, in sets as even as can be.
 int sets_of_heads(const AttentionDecodeParams& p) { return div_up(p.n_heads / p.n_kv_heads, kMostHeads); }
@@ -74,10 +73,10 @@ std::vector<Launch> split(const AttentionDecodeParams& p, int n_sms, const WorkM
     with.chunks = {outputs, bests, bests + n_results(p), reinterpret_cast<unsigned*>(memory.state),
                    chunks_of_room(p)};
   }
-  const auto blocks =
-      std::min<std::int64_t>(std::int64_t{n_sms} * kBlocksPerSm, n_sets(p) * chunks_of_room(p));
-  return {Launch(kSplit[heads_a_set(p) - 1], overlapping({{static_cast<unsigned>(blocks)}, kSplitThreads}),
-                 with)};
+  const int heads = heads_a_set(p);
+  const std::int64_t at_once = std::int64_t{n_sms} * kAttentionBlocks[heads - 1];
+  const std::int64_t blocks = std::min(at_once, n_sets(p) * chunks_of_room(p));
+  return {Launch(kSplit[heads - 1], overlapping({{static_cast<unsigned>(blocks)}, kSplitThreads}), with)};
 }
 /// The units are counted in an int.
 bool split_applies(const AttentionDecodeParams& p) {
