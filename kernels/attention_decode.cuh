@@ -422,12 +422,10 @@ __device__ __forceinline__ void write_chunk(int thread, const AttentionDecodePar
   }
 }
 
-/// The outputs of a set of heads from those of all of its chunks.
+/// What each chunk of a set of heads counts in the whole, in the place of its maximum, and the heads' totals.
 template <int kHeads>
-__device__ __forceinline__ void merge_chunks(const Group<kSplitThreads>& block,
-                                             const AttentionDecodeParams& p, const SplitUnit& u,
+__device__ __forceinline__ void weigh_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
                                              SplitShared<kHeads>& shared) {
-  const int thread = block.thread;
   const int warp = thread / 32;
   const int lane = thread % 32;
   if (warp < u.n_heads) {
@@ -446,7 +444,12 @@ __device__ __forceinline__ void merge_chunks(const Group<kSplitThreads>& block,
     total = warp_sum(total);
     if (lane == 0) shared.total[warp] = total;
   }
-  block.sync();
+}
+
+/// The outputs of a set of heads from those of all of its chunks.
+template <int kHeads>
+__device__ __forceinline__ void merge_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
+                                             const SplitShared<kHeads>& shared) {
   const int quads = p.head_dim / 4;
   for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
     const int head = i / quads;
@@ -468,7 +471,8 @@ __device__ __forceinline__ void merge_chunks(const Group<kSplitThreads>& block,
   }
 }
 
-/// A chunk of a row for up to kHeads heads. The group's sync() must stand between two uses of `shared`.
+/// A chunk of a row for up to kHeads heads, or nothing, of a unit without positions. The group's sync() must stand between
+/// two uses of `shared`. It is called alike whatever the unit is, so that a block may hold several groups.
 template <int kHeads>
 __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
                                       const SplitUnit& u, SplitShared<kHeads>& shared) {
@@ -484,29 +488,38 @@ __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const A
   block.sync();
   outputs_of_slots(p, u, place, p.cache.v + start, n, shared);
   block.sync();
-  write_chunk(thread, p, u, place, shared);
-  if (u.n_chunks > 1) {
+  if (u.n > 0) write_chunk(thread, p, u, place, shared);
+  if (p.chunks.n_chunks > 1) {
     block.sync();
     if (thread == 0) {
       unsigned* const arrived = p.chunks.arrived + u.set;
-      shared.last = atomic_add_acq_rel(arrived, 1u) == static_cast<unsigned>(u.n_chunks - 1);
+      shared.last = false;
+      if (u.n > 0 && u.n_chunks > 1)
+        shared.last = atomic_add_acq_rel(arrived, 1u) == static_cast<unsigned>(u.n_chunks - 1);
       if (shared.last) store_relaxed(arrived, 0u);
     }
     block.sync();
-    if (shared.last) merge_chunks(block, p, u, shared);
+    if (shared.last) weigh_chunks(thread, p, u, shared);
+    block.sync();
+    if (shared.last) merge_chunks(thread, p, u, shared);
   }
 }
 
-/// All units, by a grid of any size: the last units are done by the last blocks.
+/// All units, by a grid of any size, each group with `shared` of its own: the last units are done by the last groups.
 template <int kHeads>
 __device__ __forceinline__ void split_all(const Group<kSplitThreads>& block, const AttentionDecodeParams& p,
                                           SplitShared<kHeads>& shared) {
   int longest = 0;
   for (int r = 0; r < p.n_rows; ++r) longest = max_of(longest, p.position[r] + 1);
   const int n_units = p.n_rows * p.n_kv_heads * sets_a_kv_head<kHeads>(p) * ((longest + kChunk - 1) / kChunk);
-  for (int unit = n_units - block.count + block.rank; unit >= 0; unit -= block.count) {
-    const SplitUnit u = split_unit<kHeads>(p, unit);
-    if (u.n > 0) split(block, p, u, shared);
+  const int groups =
+      static_cast<int>(blockDim.x) / kSplitThreads;  // of the block: all of them stay while one has a unit
+  const int group = block.rank % groups;
+  for (int last = n_units - block.count + block.rank - group + groups - 1; last >= 0; last -= block.count) {
+    const int unit = last - (groups - 1) + group;
+    SplitUnit u = split_unit<kHeads>(p, max_of(unit, 0));
+    if (unit < 0) u.n = 0;
+    split(block, p, u, shared);
     block.sync();
   }
 }

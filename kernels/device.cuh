@@ -71,7 +71,7 @@ __device__ __forceinline__ int thread_in_grid() {
 
 /// The threads that do one unit of an op (a row, a head) together. Their number belongs to the op's function and
 /// not to the launch, and with it the order of its sums: 32 is a warp, of which a block may have several; any other
-/// number is the whole block.
+/// number is the whole block, or one of several such groups that call sync() alike.
 template <int kThreads>
 struct Group {
   static_assert(kThreads >= 32 && kThreads % 32 == 0 && kThreads <= 1024, "whole warps of one block");
@@ -80,7 +80,8 @@ struct Group {
   int rank;    // of the group in the grid,
   int count;   // which has so many
 
-  /// The one that the calling thread belongs to. A group that is no warp is launched in blocks of its size.
+  /// The one that the calling thread belongs to. A group that is no warp is launched in blocks of its size, or of a
+  /// multiple where its function allows that.
   static __device__ __forceinline__ Group mine() {
     const unsigned in_block = blockDim.x / kThreads;
     return {static_cast<int>(threadIdx.x % kThreads),

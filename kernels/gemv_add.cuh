@@ -22,8 +22,7 @@ struct Product {
     return gemv::rows_of<F>(p.a, unit);
   }
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const { gemv::copy_x(x, p.x, p.a.stride); }
-  template <class X>
-  __device__ __forceinline__ void put(const X&) const {}  // it is there
+  __device__ __forceinline__ void put(const gemv::GlobalX&) const {}
   __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
     add_rows(p, unit, totals);
   }

@@ -39,10 +39,8 @@ struct Shared {
   }
 };
 static_assert(sizeof(Shared) <= kPersistentOwnBytes);
-static_assert(sizeof(attention_decode::WarpsShared) <= kPersistentDynamicBytes &&
-              sizeof(argmax::Shared) <= kPersistentDynamicBytes);
-static_assert(32 * attention_decode::kWarps == kBlock && rms_norm::kBlock == kBlock &&
-              gemv::kBlock == kBlock);
+static_assert(sizeof(argmax::Shared) <= kPersistentArgmaxBytes);
+static_assert(rms_norm::kBlock == kBlock && gemv::kBlock == kBlock);
 
 /// Op i into its place, by the lanes of a warp.
 __device__ __forceinline__ void fetch(const PersistentDecodeParams& p, int i, int lane, Shared& shared) {
@@ -108,12 +106,11 @@ struct Product {
 };
 #undef M40LLM_PRODUCTS
 
-/// gemv::GlobalX whose pointer stays in shared memory: registers are short.
-struct OpX {
-  const GemvAddParams& p;
-  __device__ __forceinline__ float4 operator[](int i) const {
-    return reinterpret_cast<const float4*>(p.x)[i];
-  }
+/// A format with half the pieces in flight, and so fewer registers: with x in global memory Q4_K spills otherwise. It
+/// still leaves an SM twice the bytes in flight that an M40 needs.
+template <class F>
+struct HalfAhead : F {
+  static constexpr int kAhead = F::kAhead / 2;
 };
 
 /// An op with weights of a format.
@@ -126,16 +123,28 @@ __device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, S
     for (int i = thread_in_grid(); i < p.table.cols; i += static_cast<int>(gridDim.x) * kBlock)
       embedding::element<F>(p, i);
   } else if (op.kind == ResidentKind::gemv_add_global) {
-    gemv::walk<F>(gemv_add::Product{op.params.gemv_add}, OpX{op.params.gemv_add}, wait);
+    const GemvAddParams& p = op.params.gemv_add;
+    gemv::walk<HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)}, wait);
   } else {
     gemv::walk<F>(Product{op, shared.sums}, gemv::PaddedX{memory}, wait);
   }
 }
 
+/// Attention by units of kHeads heads, two groups a block.
+template <int kHeads>
+__device__ __forceinline__ void attention(const AttentionDecodeParams& p, float4* memory, const Wait& wait) {
+  using GroupShared = attention_decode::SplitShared<kHeads>;
+  constexpr int kGroups = kBlock / attention_decode::kSplitThreads;
+  static_assert(kGroups * sizeof(GroupShared) <= kHeads * kPersistentAttentionBytes);
+  wait();
+  const int group = static_cast<int>(threadIdx.x) / attention_decode::kSplitThreads;
+  attention_decode::split_all(Group<attention_decode::kSplitThreads>::mine(), p,
+                              reinterpret_cast<GroupShared*>(memory)[group]);
+}
+
 /// The block's share of an op.
 __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shared& shared,
                                       const Wait& wait) {
-  const auto block = Group<kBlock>::mine();
   switch (op.kind) {
     case ResidentKind::embedding:
     case ResidentKind::qkv:
@@ -153,30 +162,36 @@ __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shar
 #undef M40LLM_CASE
       }
       return;
-    case ResidentKind::rms_norm:
+    case ResidentKind::rms_norm: {
       wait();
+      const auto block = Group<kBlock>::mine();
       for (int row = block.rank; row < op.params.rms_norm.n_rows; row += block.count) {
         rms_norm::block_row<false>(block, op.params.rms_norm, row, shared.sums);
         block.sync();
       }
       return;
-    case ResidentKind::attention_decode: {
-      const AttentionDecodeParams& p = op.params.attention_decode;
-      wait();
-      for (int head = block.rank; head < p.n_rows * p.n_heads; head += block.count) {
-        attention_decode::warps(block, p, head, *reinterpret_cast<attention_decode::WarpsShared*>(memory));
-        block.sync();
-      }
-      return;
     }
+    case ResidentKind::attention_split_1:
+      attention<1>(op.params.attention_decode, memory, wait);
+      return;
+    case ResidentKind::attention_split_2:
+      attention<2>(op.params.attention_decode, memory, wait);
+      return;
+    case ResidentKind::attention_split_3:
+      attention<3>(op.params.attention_decode, memory, wait);
+      return;
+    case ResidentKind::attention_split_4:
+      attention<4>(op.params.attention_decode, memory, wait);
+      return;
     case ResidentKind::swiglu:
       wait();
-      for (int i = thread_in_grid(); i < op.params.swiglu.n; i += block.count * kBlock)
+      for (int i = thread_in_grid(); i < op.params.swiglu.n; i += static_cast<int>(gridDim.x) * kBlock)
         swiglu::element(op.params.swiglu, i);
       return;
     case ResidentKind::argmax_parts: {
       const ArgmaxParams& p = op.params.argmax;
       wait();
+      const auto block = Group<kBlock>::mine();
       for (int part = block.rank; part < p.n_rows * p.n_parts; part += block.count) {
         argmax::part(block, p, part / p.n_parts, part % p.n_parts,
                      *reinterpret_cast<argmax::Shared*>(memory));

@@ -16,7 +16,10 @@ enum class ResidentKind {
   embedding,
   rms_norm,
   qkv,
-  attention_decode,
+  attention_split_1,  // by heads of a unit
+  attention_split_2,
+  attention_split_3,
+  attention_split_4,
   gemv,
   gemv_add_shared,
   gemv_add_global,
@@ -58,6 +61,8 @@ struct PersistentDecodeParams {
 };
 
 constexpr int kPersistentBlock = 256;
-/// Shared memory of its own, a block; beside it is the dynamic, for the rows that products take and at least so much.
+/// Shared memory of its own, a block; beside it is the dynamic, for the rows that products take, and of that what argmax
+/// needs, and attention for each head of a unit.
 constexpr unsigned kPersistentOwnBytes = 1024;
-constexpr unsigned kPersistentDynamicBytes = 4352;
+constexpr unsigned kPersistentArgmaxBytes = 256;
+constexpr unsigned kPersistentAttentionBytes = 9216;

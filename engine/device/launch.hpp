@@ -71,6 +71,14 @@ struct Launch {
   Launch(const char* name, std::function<void(Stream&)> queue)
       : kernel{name, nullptr, nullptr}, library_call(std::move(queue)) {}
 
+  /// Of a launch that was made with such parameters.
+  template <class Params>
+  Params params_as() const {
+    Params with;
+    std::memcpy(&with, params.data(), sizeof(Params));
+    return with;
+  }
+
   KernelRef kernel;
   LaunchConfig config;
   std::vector<std::byte> params;

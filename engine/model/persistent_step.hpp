@@ -37,7 +37,7 @@ class PersistentStep {
   struct Program {
     std::vector<ResidentOp> ops;
     std::vector<std::string> names;
-    unsigned shared_bytes = kPersistentDynamicBytes;
+    unsigned shared_bytes = 0;
   };
   static Program program_of(const StepPlan& plan, const Buffer<ArgmaxCandidate>& parts);
 

@@ -1,5 +1,8 @@
 #include "engine/model/resident_form.hpp"
 
+#include <array>
+
+#include "engine/ops/attention_decode.hpp"
 #include "engine/ops/gemv.hpp"
 
 namespace m40llm {
@@ -35,9 +38,14 @@ std::optional<ResidentForm> resident_form(std::string_view, const QkvParams& p) 
 }
 
 std::optional<ResidentForm> resident_form(std::string_view variant, const AttentionDecodeParams& p) {
-  if (variant != "warps") return std::nullopt;
-  ResidentForm form{.reads = {p.q, p.cache.k, p.cache.v, p.sequence, p.position}, .writes = {p.y}};
-  form.op = {ResidentKind::attention_decode, {}, 0, {.attention_decode = p}};
+  constexpr std::array kByHeads{ResidentKind::attention_split_1, ResidentKind::attention_split_2,
+                                ResidentKind::attention_split_3, ResidentKind::attention_split_4};
+  if (variant != "split") return std::nullopt;
+  const auto heads = static_cast<unsigned>(heads_a_unit(p));
+  ResidentForm form{.shared_bytes = heads * kPersistentAttentionBytes,
+                    .reads = {p.q, p.cache.k, p.cache.v, p.sequence, p.position},
+                    .writes = {p.y, p.chunks.outputs}};
+  form.op = {kByHeads.at(heads - 1), {}, 0, {.attention_decode = p}};
   return form;
 }
 
@@ -77,7 +85,7 @@ std::optional<ResidentForm> resident_form(std::string_view, const SwigluParams& 
 }
 
 std::optional<ResidentForm> resident_form(std::string_view, const ArgmaxParams& p) {
-  ResidentForm form{.reads = {p.x}, .writes = {p.index}};
+  ResidentForm form{.shared_bytes = kPersistentArgmaxBytes, .reads = {p.x}, .writes = {p.index}};
   form.op = {ResidentKind::argmax_parts, {}, 0, {.argmax = p}};
   return form;
 }

@@ -16,8 +16,8 @@ struct ResidentForm {
   bool first_block = false;              ///< all of it is the first block's
 };
 
-/// The form of an op by its parameters; `variant` names the units that must be its own for the bits to be. None where
-/// the persistent kernel has no such units. One overload for each op that a step may have.
+/// The form of an op by its parameters, as it is launched; `variant` names the units that must be its own for the bits to
+/// be. None where the persistent kernel has no such units. One overload for each op that a plan of fused ops has.
 std::optional<ResidentForm> resident_form(std::string_view variant, const EmbeddingParams& p);
 std::optional<ResidentForm> resident_form(std::string_view variant, const RmsNormParams& p);
 std::optional<ResidentForm> resident_form(std::string_view variant, const QkvParams& p);
@@ -30,7 +30,7 @@ std::optional<ResidentForm> resident_form(std::string_view variant, const Swiglu
 /// In parts, whose number and memory are the launch's to set; argmax_join() comes behind.
 std::optional<ResidentForm> resident_form(std::string_view variant, const ArgmaxParams& p);
 std::optional<ResidentForm> resident_form(std::string_view variant, const AdvanceParams& p);
-/// What a plan of fused ops has only where a row does not fit shared memory.
+/// Any other op: such a plan has it only where a row does not fit shared memory.
 template <class Params>
 std::optional<ResidentForm> resident_form(std::string_view, const Params&) {
   return std::nullopt;

@@ -90,7 +90,8 @@ class Planner {
     planned.work = op.work(params);
     planned.launches =
         variant.launches(params, device_.n_sms(), {workspace_.scratch().data(), workspace_.state().data()});
-    planned.resident = resident_form(variant.name, params);
+    const Launch& launch = planned.launches.front();
+    if (!launch.library_call) planned.resident = resident_form(variant.name, launch.params_as<Params>());
     planned.writes = writes;
     return planned;
   }

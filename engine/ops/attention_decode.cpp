@@ -47,7 +47,6 @@ static_assert(std::size(kAttentionBlocks) == std::size(kSplit));
 
 /// The query heads of a KV head, in sets as even as can be.
 int sets_of_heads(const AttentionDecodeParams& p) { return div_up(p.n_heads / p.n_kv_heads, kMostHeads); }
-int heads_a_set(const AttentionDecodeParams& p) { return div_up(p.n_heads / p.n_kv_heads, sets_of_heads(p)); }
 std::int64_t n_sets(const AttentionDecodeParams& p) {
   return std::int64_t{p.n_rows} * p.n_kv_heads * sets_of_heads(p);
 }
@@ -73,7 +72,7 @@ std::vector<Launch> split(const AttentionDecodeParams& p, int n_sms, const WorkM
     with.chunks = {outputs, bests, bests + n_results(p), reinterpret_cast<unsigned*>(memory.state),
                    chunks_of_room(p)};
   }
-  const int heads = heads_a_set(p);
+  const int heads = heads_a_unit(p);
   const std::int64_t at_once = std::int64_t{n_sms} * kAttentionBlocks[heads - 1];
   const std::int64_t blocks = std::min(at_once, n_sets(p) * chunks_of_room(p));
   return {Launch(kSplit[heads - 1], overlapping({{static_cast<unsigned>(blocks)}, kSplitThreads}), with)};
@@ -117,6 +116,10 @@ constexpr Variant<AttentionDecodeParams> kVariants[] = {
 };
 
 }  // namespace
+
+int heads_a_unit(const AttentionDecodeParams& p) {
+  return div_up(p.n_heads / p.n_kv_heads, sets_of_heads(p));
+}
 
 const Op<AttentionDecodeParams> kAttentionDecode{
     "attention_decode", "attention_decode", kVariants,

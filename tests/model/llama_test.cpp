@@ -17,6 +17,7 @@
 #include "engine/ops/rms_norm.hpp"
 #include "engine/ops/rope.hpp"
 #include "engine/ops/swiglu.hpp"
+#include "kernels/simt/language.hpp"
 #include "tests/model/model_file.hpp"
 #include "tests/model/reference_weights.hpp"
 #include "tests/model/whole_model.hpp"
@@ -25,6 +26,7 @@
 extern "C" {
 void attention_decode_split_2(AttentionDecodeParams);
 void kv_append(KvAppendParams);
+void persistent_decode(PersistentDecodeParams);
 void rms_norm_block(RmsNormParams);
 void rope_neox(RopeParams);
 void rope_normal(RopeParams);
@@ -394,9 +396,7 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
     const DeviceCounters before = loaded.device->counters();
     loaded.model.step(*loaded.stream);
     const DeviceCounters after = loaded.device->counters();
-    const std::uint64_t expected_kernels = way == Way::persistent ? 1
-                                           : way == Way::separate ? n_separate_kernels
-                                                                  : n_kernels;
+    const std::uint64_t expected_kernels = way == Way::persistent ? 1 : n_kernels;
     EXPECT_EQ(after.launches - before.launches, way == Way::graph ? 1 : expected_kernels) << name_of(way);
     EXPECT_EQ(after.kernels - before.kernels, expected_kernels) << name_of(way);
     EXPECT_EQ(loaded.model.step_launches().size(), expected_kernels) << name_of(way);
@@ -404,6 +404,197 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
     EXPECT_EQ(after.synchronizations, before.synchronizations);
     EXPECT_EQ(after.allocations, before.allocations);
   }
+}
+
+/// Of each step of a sequence: the logits and what was chosen.
+struct Steps {
+  std::vector<std::vector<float>> logits;
+  std::vector<int> chosen;
+  bool operator==(const Steps&) const = default;
+};
+/// `queue` queues one.
+template <class Queue>
+Steps take_steps(Loaded& loaded, std::span<const int> prompt, int n_steps, Queue queue) {
+  Steps steps;
+  loaded.model.start(*loaded.stream, prompt, Way::launches);
+  for (int i = 0; i < n_steps; ++i) {
+    queue();
+    steps.logits.push_back(loaded.model.logits().download(*loaded.stream));
+    steps.chosen.push_back(loaded.model.next_token().download(*loaded.stream).front());
+  }
+  return steps;
+}
+Steps take_launched_steps(Loaded& loaded, std::span<const int> prompt, int n_steps) {
+  return take_steps(loaded, prompt, n_steps, [&] { loaded.model.step(*loaded.stream); });
+}
+Steps take_persistent_steps(Loaded& loaded, const StepPlan& plan, std::span<const int> prompt, int n_steps,
+                            int n_blocks) {
+  PersistentStep step(*loaded.device, *loaded.stream, plan, n_blocks);
+  return take_steps(loaded, prompt, n_steps, [&] { loaded.stream->launch(step.launch()); });
+}
+
+class PersistentStepOf : public ::testing::TestWithParam<NamedShape> {};
+
+TEST_P(PersistentStepOf, HasTheSameBitsByAnyNumberOfBlocks) {
+  const OpenModelFile model{ModelFile(GetParam().shape)};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(9, 2);
+  const Steps expected = take_launched_steps(loaded, tokens, 4);
+  for (const int n_blocks : {1, 2, 3, 7, 24, 48})
+    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 4, n_blocks), expected)
+        << n_blocks << " blocks";
+}
+
+INSTANTIATE_TEST_SUITE_P(, PersistentStepOf, ::testing::ValuesIn(kShapes),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+/// Attention has a chunk of 64 positions at first, then two, then three: merged by whoever is done last.
+TEST(PersistentStep, HasTheSameBitsOverChunksOfAttention) {
+  for (const std::uint32_t heads_of_k : {1u, 2u, 4u}) {
+    const OpenModelFile model{ModelFile({.n_kv_heads = heads_of_k})};
+    const std::vector<int> tokens = some_tokens(11, 2);
+    Loaded launched(model.file, {}, 140);
+    const Steps expected = take_launched_steps(launched, tokens, 140);
+    for (const int n_blocks : {1, 4}) {
+      Loaded loaded(model.file, {}, 140);
+      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 140, n_blocks), expected)
+          << heads_of_k << " heads of K, " << n_blocks << " blocks";
+    }
+  }
+}
+
+TEST(PersistentStep, HasTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(12, 2);
+  Loaded launched(model.file);
+  const Steps expected = take_launched_steps(launched, tokens, 3);
+  for (const unsigned workers : {1u, 3u}) {
+    for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending, SimtOrder::random}) {
+      Loaded loaded(model.file, {.simt_seed = workers, .simt_order = order, .simt_workers = workers});
+      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 3, 5), expected)
+          << "order " << static_cast<int>(order) << ", " << workers << " workers";
+    }
+  }
+}
+
+/// A plan with a fault has other bits, or is a fault of the device.
+bool is_found(const StepPlan& plan, Loaded& loaded, const Steps& expected, std::span<const int> tokens) {
+  try {
+    return take_persistent_steps(loaded, plan, tokens, static_cast<int>(expected.logits.size()), 3) !=
+           expected;
+  } catch (const DeviceFault&) {
+    return true;
+  }
+}
+
+TEST(PersistentStep, AnOpSkippedIsFound) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(13, 2);
+  Loaded launched(model.file);
+  const Steps expected = take_launched_steps(launched, tokens, 3);
+  for (std::size_t i = 0; i < launched.model.plan().size(); ++i) {
+    Loaded loaded(model.file, {.simt_workers = 1});
+    StepPlan plan = loaded.model.plan();
+    plan.erase(plan.begin() + static_cast<std::ptrdiff_t>(i));
+    EXPECT_TRUE(is_found(plan, loaded, expected, tokens)) << launched.model.plan()[i].label;
+  }
+}
+
+/// The first block goes on where it should wait.
+TEST(PersistentStep, ABarrierLeftOutIsFound) {
+  const OpenModelFile model{ModelFile()};
+  const std::vector<int> tokens = some_tokens(13, 2);
+  Loaded launched(model.file);
+  const Steps expected = take_launched_steps(launched, tokens, 3);
+  std::vector<ResidentForm> forms;
+  for (const PlannedOp& op : launched.model.plan()) forms.push_back(*op.resident);
+  const std::vector<ResidentOp> ops = with_waits(forms);
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    if (ops[i].waits == 0) continue;
+    Loaded loaded(model.file, {.simt_workers = 1});
+    StepPlan plan = loaded.model.plan();
+    plan[i].resident->reads.clear();
+    plan[i].resident->writes.clear();
+    EXPECT_TRUE(is_found(plan, loaded, expected, tokens)) << plan[i].label << " of layer " << plan[i].layer;
+  }
+}
+
+TEST(PersistentStep, WaitsFiveTimesALayer) {
+  const OpenModelFile model{ModelFile({.types = {gguf::TensorType::q8_0}})};
+  const Loaded loaded(model.file);
+  std::vector<ResidentForm> forms;
+  for (const PlannedOp& op : loaded.model.plan()) forms.push_back(*op.resident);
+  int n = 0;
+  for (const ResidentOp& op : with_waits(forms)) n += op.waits;
+  EXPECT_EQ(n, 2 * 5 + 3);  // and before logits, next token and advance
+}
+
+TEST(PersistentStep, RefusesWhatItHasNoUnitsOfAndAGridThatIsNotResident) {
+  const OpenModelFile model{ModelFile()};
+  Loaded loaded(model.file);
+  try {
+    const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.separate_plan(), 4);
+    FAIL() << "a plan of separate ops was taken";
+  } catch (const LaunchRefused& refused) {
+    EXPECT_EQ(std::string(refused.what()),
+              "'layer 0, rope of Q' (rope_normal/pair): the persistent kernel has no units of it");
+  }
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 49);
+  try {
+    loaded.stream->launch(step.launch());
+    FAIL() << "49 blocks were taken";
+  } catch (const LaunchRefused& refused) {
+    EXPECT_NE(std::string(refused.what()).find("only 48 are on the device at once"), std::string::npos)
+        << refused.what();
+  }
+}
+
+/// Kernels in the place of the persistent one.
+class PersistentFaults : public ::testing::Test {
+ protected:
+  ~PersistentFaults() override { substitute_kernel("persistent_decode", nullptr); }
+  const OpenModelFile model_{ModelFile()};
+  Loaded loaded_{model_.file};
+};
+
+TEST_F(PersistentFaults, ABlockThatLeavesIsADeadlockThatIsReported) {
+  substitute_kernel("persistent_decode", erased<PersistentDecodeParams>([](PersistentDecodeParams p) {
+                      if (simt::block_index().x != 1) persistent_decode(p);
+                    }));
+  loaded_.model.start(*loaded_.stream, some_tokens(1, 1), Way::persistent);
+  loaded_.model.step(*loaded_.stream);
+  try {
+    loaded_.stream->synchronize();
+    FAIL() << "no fault";
+  } catch (const DeviceFault& fault) {
+    const std::string text = fault.what();
+    EXPECT_NE(text.find("persistent_decode"), std::string::npos) << text;
+    EXPECT_NE(text.find("waits for what nobody does"), std::string::npos) << text;
+  }
+}
+
+/// A GPU's block gives up by itself, and says where.
+TEST_F(PersistentFaults, TheOpAtWhichABlockGaveUpIsNamed) {
+  substitute_kernel("persistent_decode", erased<PersistentDecodeParams>([](PersistentDecodeParams p) {
+                      if (simt::block_index().x == 0 && simt::thread_index().x == 0) *p.stood = 4;
+                    }));
+  loaded_.model.start(*loaded_.stream, some_tokens(1, 1), Way::persistent);
+  loaded_.model.check_steps();
+  loaded_.model.step(*loaded_.stream);
+  loaded_.stream->synchronize();
+  try {
+    loaded_.model.check_steps();
+    FAIL() << "no fault";
+  } catch (const DeviceFault& fault) {
+    EXPECT_EQ(std::string(fault.what()),
+              "kernel 'persistent_decode' stood before op 3 (layer 0, attention): a block waited for others, "
+              "which did not come");
+  }
+  substitute_kernel("persistent_decode", nullptr);
+  loaded_.model.start(*loaded_.stream, some_tokens(1, 1), Way::persistent);
+  loaded_.model.step(*loaded_.stream);
+  loaded_.stream->synchronize();
+  loaded_.model.check_steps();
 }
 
 TEST(KvCache, HasRoomForEveryLayerPositionAndHead) {
