@@ -38,8 +38,6 @@ class Open {
   std::vector<Touched> touched_;
 };
 
-}  // namespace
-
 std::vector<ResidentOp> with_waits(std::span<const ResidentForm> forms) {
   std::vector<ResidentOp> ops;
   Open open;
@@ -51,6 +49,8 @@ std::vector<ResidentOp> with_waits(std::span<const ResidentForm> forms) {
   }
   return ops;
 }
+
+}  // namespace
 
 PersistentStep::Program PersistentStep::program_of(const StepPlan& plan,
                                                    const Buffer<ArgmaxCandidate>& parts) {

@@ -14,10 +14,6 @@ namespace m40llm {
 /// keep four times what its memory needs in flight.
 inline constexpr int kPersistentBlocksPerSm = 2;
 
-/// The ops of a resident grid in order, each told whether it waits for other blocks: where it reads or writes what
-/// another op wrote, or writes what another op read, since all blocks last waited.
-std::vector<ResidentOp> with_waits(std::span<const ResidentForm> forms);
-
 /// A step as one launch, of the plan's units.
 class PersistentStep {
  public:
@@ -29,6 +25,9 @@ class PersistentStep {
   void reset(Stream& stream);
   /// Queues a step. A grid that is not resident is refused here.
   const Launch& launch() const { return launch_; }
+  /// In order, each told whether it waits for other blocks: where it reads or writes what another op wrote, or writes
+  /// what another op read, since all blocks last waited.
+  std::span<const ResidentOp> ops() const { return program_.ops; }
   /// Of launches that are done: throws DeviceFault, naming the op, if blocks waited for others that did not come.
   void check() const;
 

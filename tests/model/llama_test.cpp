@@ -451,7 +451,7 @@ INSTANTIATE_TEST_SUITE_P(, PersistentStepOf, ::testing::ValuesIn(kShapes),
 /// Attention has a chunk of 64 positions at first, then two, then three: merged by whoever is done last.
 TEST(PersistentStep, HasTheSameBitsOverChunksOfAttention) {
   for (const std::uint32_t heads_of_k : {1u, 2u, 4u}) {
-    const OpenModelFile model{ModelFile({.n_kv_heads = heads_of_k})};
+    const OpenModelFile model{ModelFile({.n_context = 140, .n_kv_heads = heads_of_k})};
     const std::vector<int> tokens = some_tokens(11, 2);
     Loaded launched(model.file, {}, 140);
     const Steps expected = take_launched_steps(launched, tokens, 140);
@@ -477,56 +477,75 @@ TEST(PersistentStep, HasTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
   }
 }
 
-/// A plan with a fault has other bits, or is a fault of the device.
-bool is_found(const StepPlan& plan, Loaded& loaded, const Steps& expected, std::span<const int> tokens) {
-  try {
-    return take_persistent_steps(loaded, plan, tokens, static_cast<int>(expected.logits.size()), 3) !=
-           expected;
-  } catch (const DeviceFault&) {
-    return true;
+/// A row of x that does not fit shared memory.
+TEST(PersistentStep, HasTheSameBitsOfAWideRow) {
+  const OpenModelFile model{ModelFile({.n_layers = 1,
+                                       .width = 256,
+                                       .n_ffn = 12288,
+                                       .types = {gguf::TensorType::q4_k, gguf::TensorType::q4_0}})};
+  Loaded loaded(model.file);
+  const std::vector<int> tokens = some_tokens(14, 2);
+  const Steps expected = take_launched_steps(loaded, tokens, 2);
+  EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 2, 3), expected);
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 3);
+  EXPECT_EQ(std::ranges::count(step.ops(), ResidentKind::gemv_add_global, &ResidentOp::kind), 1);
+}
+
+/// Blocks run as far as they can, the first or the last one first: where one does not wait it is early.
+class PersistentPlants : public ::testing::Test {
+ protected:
+  /// A plan with a fault has other bits, or is a fault of the device.
+  bool is_found(const std::function<void(StepPlan&)>& plant) {
+    for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending}) {
+      Loaded loaded(model_.file, {.simt_order = order, .simt_workers = 1});
+      StepPlan plan = loaded.model.plan();
+      plant(plan);
+      try {
+        if (take_persistent_steps(loaded, plan, tokens_, 3, 3) != expected_) return true;
+      } catch (const DeviceFault&) {
+        return true;
+      }
+    }
+    return false;
+  }
+  const OpenModelFile model_{ModelFile({.n_vocab = 999})};
+  const std::vector<int> tokens_ = some_tokens(13, 2);
+  Loaded launched_{model_.file};
+  const Steps expected_ = take_launched_steps(launched_, tokens_, 3);
+};
+
+TEST_F(PersistentPlants, NoPlantIsNotFound) {
+  EXPECT_FALSE(is_found([](StepPlan&) {}));
+}
+
+TEST_F(PersistentPlants, AnOpSkippedIsFound) {
+  const StepPlan& plan = launched_.model.plan();
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    EXPECT_TRUE(is_found([i](StepPlan& p) { p.erase(p.begin() + static_cast<std::ptrdiff_t>(i)); }))
+        << plan[i].label << " of layer " << plan[i].layer;
   }
 }
 
-TEST(PersistentStep, AnOpSkippedIsFound) {
-  const OpenModelFile model{ModelFile()};
-  const std::vector<int> tokens = some_tokens(13, 2);
-  Loaded launched(model.file);
-  const Steps expected = take_launched_steps(launched, tokens, 3);
-  for (std::size_t i = 0; i < launched.model.plan().size(); ++i) {
-    Loaded loaded(model.file, {.simt_workers = 1});
-    StepPlan plan = loaded.model.plan();
-    plan.erase(plan.begin() + static_cast<std::ptrdiff_t>(i));
-    EXPECT_TRUE(is_found(plan, loaded, expected, tokens)) << launched.model.plan()[i].label;
-  }
-}
-
-/// The first block goes on where it should wait.
-TEST(PersistentStep, ABarrierLeftOutIsFound) {
-  const OpenModelFile model{ModelFile()};
-  const std::vector<int> tokens = some_tokens(13, 2);
-  Loaded launched(model.file);
-  const Steps expected = take_launched_steps(launched, tokens, 3);
-  std::vector<ResidentForm> forms;
-  for (const PlannedOp& op : launched.model.plan()) forms.push_back(*op.resident);
-  const std::vector<ResidentOp> ops = with_waits(forms);
-  for (std::size_t i = 0; i < ops.size(); ++i) {
-    if (ops[i].waits == 0) continue;
-    Loaded loaded(model.file, {.simt_workers = 1});
-    StepPlan plan = loaded.model.plan();
-    plan[i].resident->reads.clear();
-    plan[i].resident->writes.clear();
-    EXPECT_TRUE(is_found(plan, loaded, expected, tokens)) << plan[i].label << " of layer " << plan[i].layer;
+TEST_F(PersistentPlants, ABarrierLeftOutIsFound) {
+  const StepPlan& plan = launched_.model.plan();
+  const PersistentStep step(*launched_.device, *launched_.stream, plan, 3);
+  for (std::size_t i = 0; i + 1 < plan.size(); ++i) {
+    if (step.ops()[i].waits == 0) continue;
+    EXPECT_TRUE(is_found([i](StepPlan& p) {
+      p[i].resident->reads.clear();
+      p[i].resident->writes.clear();
+    })) << plan[i].label
+        << " of layer " << plan[i].layer;
   }
 }
 
 TEST(PersistentStep, WaitsFiveTimesALayer) {
   const OpenModelFile model{ModelFile({.types = {gguf::TensorType::q8_0}})};
   const Loaded loaded(model.file);
-  std::vector<ResidentForm> forms;
-  for (const PlannedOp& op : loaded.model.plan()) forms.push_back(*op.resident);
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 3);
   int n = 0;
-  for (const ResidentOp& op : with_waits(forms)) n += op.waits;
-  EXPECT_EQ(n, 2 * 5 + 3);  // and before logits, next token and advance
+  for (const ResidentOp& op : step.ops()) n += op.waits;
+  EXPECT_EQ(n, 2 * 5 + 3);  // and before the logits, argmax's parts and their join
 }
 
 TEST(PersistentStep, RefusesWhatItHasNoUnitsOfAndAGridThatIsNotResident) {
@@ -587,7 +606,7 @@ TEST_F(PersistentFaults, TheOpAtWhichABlockGaveUpIsNamed) {
     FAIL() << "no fault";
   } catch (const DeviceFault& fault) {
     EXPECT_EQ(std::string(fault.what()),
-              "kernel 'persistent_decode' stood before op 3 (layer 0, attention): a block waited for others, "
+              "kernel 'persistent_decode' stood before op 3 (layer 0, V): a block waited for others, "
               "which did not come");
   }
   substitute_kernel("persistent_decode", nullptr);
