@@ -82,10 +82,12 @@ TEST(Kernels, EachIsAVariantOfASuite) {
   std::set<std::string> named;
   for (const auto& suite : suites()) {
     for (const VariantInfo& variant : suite->variants()) {
-      for (const Shape& shape : suite->shapes(Sweep::smoke)) {
-        if (!suite->applies(variant.name, shape)) continue;
-        for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
-          if (!launch.library_call) named.insert(suite->source() + "/" + launch.kernel.name);
+      for (const Sweep sweep : {Sweep::smoke, Sweep::model, Sweep::edge}) {
+        for (const Shape& shape : suite->shapes(sweep)) {
+          if (!suite->applies(variant.name, shape)) continue;
+          for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
+            if (!launch.library_call) named.insert(suite->source() + "/" + launch.kernel.name);
+          }
         }
       }
     }
