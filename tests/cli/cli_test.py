@@ -528,7 +528,7 @@ class Parity(CliTest):
         self.assert_nothing_written()
 
     def test_a_case_that_memory_cannot_hold_fails_alone(self):
-        line = "gemv_f16/shared rows=8388608,cols=8388608 R seed=1"
+        line = "gemv_f16/global rows=8388608,cols=8388608 R seed=1"
         path = self.folder / "x.jsonl"
         result = run("m40llm-parity", *SIMT, "--case", line, "--case", self.LINE, "--json", path)
         self.assertEqual(result.returncode, 1, result.stderr)
@@ -543,7 +543,7 @@ class Parity(CliTest):
 
         path = self.folder / "x.jsonl"
         begin = time.monotonic()
-        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/shared rows=65536,cols=65536 R seed=1", "--case", self.LINE,
+        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/global rows=65536,cols=65536 R seed=1", "--case", self.LINE,
                      "--json", path, preexec_fn=limit)
         self.assertLess(time.monotonic() - begin, 20)  # to fill 17 GB takes longer
         self.assertEqual(result.returncode, 1, result.stderr)
@@ -795,7 +795,7 @@ class Decode(CliTest):
                 self.assertEqual(launches[same], graph[same])
             counts = [record["per_token"] for record in (launches, graph)]
             self.assertEqual(counts[0]["launches"], counts[0]["kernels"])
-            self.assertGreater(counts[0]["kernels"], 10)
+            self.assertGreater(counts[0]["kernels"], 8)
             self.assertEqual(counts[1], counts[0] | {"launches": 1})
         self.assertEqual(result.stdout.count("\n[by launches: prompt "), 2)
         self.assertEqual(result.stdout.count("\n[by graph: prompt "), 2)
@@ -811,7 +811,7 @@ class Decode(CliTest):
                             ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
             result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
             self.assert_error(result, 2, "--way", part)
-        self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are launches, graph")
+        self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
         self.assert_error(self.decode(path, "--plan", "--way", "graph"), 2, "--plan decodes nothing", "--way")
         self.assertEqual(list(self.folder.iterdir()), [path])
