@@ -99,6 +99,9 @@ class Suite {
   virtual std::vector<Launch> launches(std::string_view variant, const Shape& shape, int n_sms) const = 0;
   /// The longest chain of roundings that the variant declares for the shape.
   virtual int chain(std::string_view variant, const Shape& shape) const = 0;
+  /// Its outputs must have the bits of separate ops, each judged by a suite of its own: it has no bounds, and so no use
+  /// for a chain.
+  virtual bool judged_by_separate_ops() const { return false; }
   /// Throws UsageError on an unknown variant or inputs, and on a shape whose names or values do not fit the
   /// op or the variant.
   virtual void check(const Case& c) const = 0;

@@ -38,7 +38,7 @@ class Argmax final : public OpSuite<ArgmaxParams> {
  public:
   Argmax()
       : OpSuite(kArgmax, "f32", {{"n"}},
-                {.smoke = {{40}},
+                {.smoke = {{40}, {5000}},
                  .model = {{49152}, {32000}},
                  .edge = {{1}, {2}, {31}, {32}, {33}, {255}, {257}, {1021}, {1024}, {1025}, {4099}},
                  .bench = {{49152}, {128256}}}) {}

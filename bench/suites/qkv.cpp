@@ -42,6 +42,7 @@ class Qkv final : public OpSuite<QkvParams> {
   /// no-q      K and V alone                                 units counted from Q on
   /// no-kv     Q alone                                       likewise
   /// N-x       x infinite where weights are of all signs     skipping of what is 0
+  bool judged_by_separate_ops() const override { return true; }
   std::vector<std::string> inputs() const override { return {"R", "no-bias", "no-q", "no-kv", "N-x"}; }
 
  protected:
@@ -84,7 +85,7 @@ class Qkv final : public OpSuite<QkvParams> {
             output_memory<float>("y", q),
             output_memory<half>("k_cache", kv, cache),
             output_memory<half>("v_cache", kv, cache),
-            input_memory<float>("separate ops", width + 31 + q + 2 * kv + 2 * cache)};
+            reference_memory(width + 31 + q + 2 * kv + 2 * cache)};
   }
   std::vector<IntProduct> int_products(const Shape& shape) const override {
     const std::uint64_t head_dim = size_at(shape, "head_dim");

@@ -27,10 +27,6 @@ constexpr int product_chain(const Matrix& a) {
   const FormatTraits& f = traits(a.format);
   return div_up(a.stride, f.piece * 32) * f.piece_chain + f.join_chain + kWarpSumChain;
 }
-/// Of one element of a row that was normalized before.
-constexpr int normed_chain(int width) {
-  return div_up(width, static_cast<int>(kProductBlock)) + 2 * kWarpSumChain + 6;
-}
 inline constexpr unsigned kNormedSharedBytes = 128;  ///< sums of warps, beside x
 inline Work product_work(const Matrix& a) {
   const double n = static_cast<double>(a.rows) * a.cols;

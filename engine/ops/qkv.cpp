@@ -20,10 +20,7 @@ LaunchConfig config(const QkvParams& p, int n_sms) {
   return overlapping(
       {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))});
 }
-// Bias and rope.
-int chain(const QkvParams& p, int) {
-  return normed_chain(p.width) + product_chain(matrix_of(p)) + (p.q_bias != nullptr ? 3 : 2);
-}
+int exact(const QkvParams&, int) { return 0; }  // the bits of separate ops
 Work work(const QkvParams& p) {
   const double rows = p.q.rows + p.k.rows + p.v.rows;
   const double n = rows * p.width;
@@ -41,7 +38,7 @@ const Op<QkvParams>& qkv_op(Format format) {
   {.name = "shared",                         \
    .kernel = {"qkv_" #format, qkv_##format}, \
    .config = nullptr,                        \
-   .chain = chain,                           \
+   .chain = exact,                           \
    .applies = applies,                       \
    .config_on = config},
   static constexpr Variant<QkvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};

@@ -86,7 +86,7 @@ TEST(CaseMemory, IsWhatTheCaseThenHolds) {
 TEST(CaseMemory, IsAskedForBeforeAnythingIsMade) {
   const std::unique_ptr<Device> device = simt(100'000'000);
   for (const char* line :
-       {"gemv_f32/shared rows=65536,cols=65536 R seed=1", "gemv_q4_1/shared rows=65536,cols=65536 R seed=1",
+       {"gemv_f32/global rows=65536,cols=65536 R seed=1", "gemv_q4_1/global rows=65536,cols=65536 R seed=1",
         "embedding_f16/element n_vocab=16777216,width=16777216 random seed=1",
         "rms_norm/block n_rows=65536,width=65536 random seed=1",
         "rope_neox/pair n_heads=1,head_dim=128,n_rotated=128,position=16777216 random seed=1",
@@ -105,7 +105,7 @@ TEST(CaseMemory, IsAskedForBeforeAnythingIsMade) {
 
 TEST(CaseMemory, IsRefusedWithFiguresByTensor) {
   const std::unique_ptr<Device> device = simt(100'000'000);
-  const Case c = Case::parse("gemv_f32/shared rows=65536,cols=65536 R seed=1");
+  const Case c = Case::parse("gemv_f32/global rows=65536,cols=65536 R seed=1");
   try {
     suite(c.op).trial(*device, c);
     FAIL() << "not refused";
@@ -156,7 +156,7 @@ TEST(CaseProducts, ThatFitAreTaken) {
         "attention_decode/warps n_heads=1,n_kv_heads=1,head_dim=128,context=16777212,head_major=1 c seed=1",
         "kv_append/element n_kv_heads=1,head_dim=128,position=0,n_positions=16777216,head_major=0 random "
         "seed=1",
-        "gemv_f32/shared rows=16777216,cols=16777216 R seed=1",  // rows times columns are 64 bits in the kernel
+        "gemv_f32/global rows=16777216,cols=16777216 R seed=1",  // rows times columns are 64 bits in the kernel
         "rope_neox/pair n_heads=16777215,head_dim=128,n_rotated=128,position=0 random seed=1"}) {
     EXPECT_EQ(refusal_of(line), "(taken)") << line;
   }

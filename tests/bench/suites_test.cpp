@@ -82,10 +82,12 @@ TEST(Kernels, EachIsAVariantOfASuite) {
   std::set<std::string> named;
   for (const auto& suite : suites()) {
     for (const VariantInfo& variant : suite->variants()) {
-      for (const Shape& shape : suite->shapes(Sweep::smoke)) {
-        if (!suite->applies(variant.name, shape)) continue;
-        for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
-          if (!launch.library_call) named.insert(suite->source() + "/" + launch.kernel.name);
+      for (const Sweep sweep : {Sweep::smoke, Sweep::model, Sweep::edge}) {
+        for (const Shape& shape : suite->shapes(sweep)) {
+          if (!suite->applies(variant.name, shape)) continue;
+          for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
+            if (!launch.library_call) named.insert(suite->source() + "/" + launch.kernel.name);
+          }
         }
       }
     }
@@ -133,7 +135,7 @@ TEST_F(Suites, LaunchingTwiceAfterResetsGivesTheSameBits) {
 TEST_F(Suites, DeclaredChainsAreNotTooLong) {
   // A bound twenty times too wide at every element would judge nothing: the variant declares too large a d.
   for (const auto& suite : suites()) {
-    if (!suite->op().starts_with("gemv_")) continue;
+    if (!suite->op().starts_with("gemv_") || suite->judged_by_separate_ops()) continue;
     for (const VariantInfo& variant : suite->variants()) {
       const Verdict verdict = run({suite->op(), variant.name, {{"rows", 576}, {"cols", 768}}, "R", 1});
       EXPECT_GT(verdict.error_over_bound, 1.0 / 20) << suite->op() << "/" << variant.name;
@@ -349,12 +351,7 @@ TEST(ProductInputs, InfiniteXMakesEveryProductInfiniteOrNan) {
 }
 
 TEST_F(Suites, EveryOpWithProductsOfSizesIsJudgedPastTwoToThe31) {
-  // argmax: one block reads all, an index is a size, at most 2^24. Fused products find their rows as gemv does and
-  // their places in the cache as kv_append.
-  const auto without = [](const std::string& op) {
-    const auto is = [&](const char* family) { return op.starts_with(family); };
-    return is("argmax") || is("gemv_add_") || is("norm_gemv_") || is("gate_up_") || is("qkv_");
-  };
+  const std::set<std::string> without{"argmax"};  // one block reads all: an index is a size, at most 2^24
   for (const auto& suite : suites()) {
     int far = 0;
     double largest = 0;
@@ -366,7 +363,8 @@ TEST_F(Suites, EveryOpWithProductsOfSizesIsJudgedPastTwoToThe31) {
       for (const auto& [name, size] : shape) product *= std::max(1, size);
       largest = std::max(largest, product);
     }
-    if (without(suite->op())) continue;
+    // Fused products find their rows as gemv does, and their places in the cache as kv_append.
+    if (without.contains(suite->op()) || suite->judged_by_separate_ops()) continue;
     EXPECT_GT(far, 0) << suite->op();
     EXPECT_GT(largest, 0x1p30) << suite->op();
   }

@@ -33,13 +33,15 @@ TEST(Tables, ARowNamesTheFunctionThatItCalls) {
   for (const auto& suite : bench::suites()) {
     for (const bench::VariantInfo& variant : suite->variants()) {
       std::set<std::string> launched;
-      for (const bench::Shape& shape : suite->shapes(bench::Sweep::smoke)) {
-        if (!suite->applies(variant.name, shape)) continue;
-        for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
-          launched.insert(launch.kernel.name);
-          if (launch.library_call) continue;
-          EXPECT_EQ(symbol_of(launch.kernel.function), launch.kernel.name)
-              << suite->op() << "/" << variant.name;
+      for (const bench::Sweep sweep : {bench::Sweep::smoke, bench::Sweep::model, bench::Sweep::edge}) {
+        for (const bench::Shape& shape : suite->shapes(sweep)) {
+          if (!suite->applies(variant.name, shape)) continue;
+          for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
+            launched.insert(launch.kernel.name);
+            if (launch.library_call) continue;
+            EXPECT_EQ(symbol_of(launch.kernel.function), launch.kernel.name)
+                << suite->op() << "/" << variant.name;
+          }
         }
       }
       EXPECT_TRUE(launched.contains(variant.kernel)) << suite->op() << "/" << variant.name;

@@ -76,7 +76,7 @@ class CliTest(unittest.TestCase):
         lines = complaints(result)
         self.assertEqual(len(lines), 1, about)
         self.assertRegex(lines[0], rf"^{os.path.basename(result.args[0])}: error: \S")
-        self.assertLess(len(lines[0]), 600, about)
+        self.assertLess(len(lines[0]), 900, about)
         self.assertTrue(lines[0].isprintable(), about)
         for part in parts:
             self.assertIn(str(part), lines[0], about)
@@ -528,7 +528,7 @@ class Parity(CliTest):
         self.assert_nothing_written()
 
     def test_a_case_that_memory_cannot_hold_fails_alone(self):
-        line = "gemv_f16/shared rows=8388608,cols=8388608 R seed=1"
+        line = "gemv_f16/global rows=8388608,cols=8388608 R seed=1"
         path = self.folder / "x.jsonl"
         result = run("m40llm-parity", *SIMT, "--case", line, "--case", self.LINE, "--json", path)
         self.assertEqual(result.returncode, 1, result.stderr)
@@ -543,7 +543,7 @@ class Parity(CliTest):
 
         path = self.folder / "x.jsonl"
         begin = time.monotonic()
-        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/shared rows=65536,cols=65536 R seed=1", "--case", self.LINE,
+        result = run("m40llm-parity", *SIMT, "--case", "gemv_f32/global rows=65536,cols=65536 R seed=1", "--case", self.LINE,
                      "--json", path, preexec_fn=limit)
         self.assertLess(time.monotonic() - begin, 20)  # to fill 17 GB takes longer
         self.assertEqual(result.returncode, 1, result.stderr)
@@ -799,7 +799,7 @@ class Decode(CliTest):
             counts = [record["per_token"] for record in (launches, graph)]
             self.assertEqual(persistent["per_token"], counts[0] | {"launches": 1, "kernels": 1})
             self.assertEqual(counts[0]["launches"], counts[0]["kernels"])
-            self.assertGreater(counts[0]["kernels"], 10)
+            self.assertGreater(counts[0]["kernels"], 8)
             self.assertEqual(counts[1], counts[0] | {"launches": 1})
         self.assertEqual(result.stdout.count("\n[by launches: prompt "), 2)
         self.assertEqual(result.stdout.count("\n[by graph: prompt "), 2)

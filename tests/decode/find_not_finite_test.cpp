@@ -39,7 +39,7 @@ struct Loaded {
     std::vector<DecodeStep> steps;
     try {
       decode_greedy(
-          *device, *stream, *llama, prompt, n_tokens, Way::graph, [](int) { return false; },
+          *device, *stream, *llama, prompt, n_tokens, Way::separate, [](int) { return false; },
           [&](const DecodeStep& step) {
             steps.push_back(step);
             return true;
