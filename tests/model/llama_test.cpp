@@ -477,16 +477,19 @@ TEST(PersistentStep, HasTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
   }
 }
 
-/// A row of x that does not fit shared memory.
+/// A row of x that does not fit shared memory; elements that a block takes in several turns.
 TEST(PersistentStep, HasTheSameBitsOfAWideRow) {
   const OpenModelFile model{ModelFile({.n_layers = 1,
-                                       .width = 256,
+                                       .width = 512,
                                        .n_ffn = 12288,
                                        .types = {gguf::TensorType::q4_k, gguf::TensorType::q4_0}})};
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(14, 2);
   const Steps expected = take_launched_steps(loaded, tokens, 2);
-  EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 2, 3), expected);
+  for (const int n_blocks : {1, 3}) {
+    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 2, n_blocks), expected)
+        << n_blocks << " blocks";
+  }
   const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 3);
   EXPECT_EQ(std::ranges::count(step.ops(), ResidentKind::gemv_add_global, &ResidentOp::kind), 1);
 }
