@@ -76,19 +76,13 @@ struct Wait {
 };
 
 /// The products with x in shared memory as one: a walk for each of them and each format would be six times the code.
-#define M40LLM_PRODUCTS(X, ...)                                            \
-  switch (op.kind) {                                                       \
-    case ResidentKind::qkv:                                                \
-      return qkv::Product{op.params.qkv, sums}.X(__VA_ARGS__);             \
-    case ResidentKind::gate_up:                                            \
-      return gate_up::Product{op.params.gate_up, sums}.X(__VA_ARGS__);     \
-    case ResidentKind::norm_gemv:                                          \
-      return norm_gemv::Product{op.params.norm_gemv, sums}.X(__VA_ARGS__); \
-    case ResidentKind::gemv:                                               \
-      return gemv::Product{op.params.gemv}.X(__VA_ARGS__);                 \
-    default:                                                               \
-      return gemv_add::Product{op.params.gemv_add}.X(__VA_ARGS__);         \
-  }
+#define M40LLM_PRODUCTS(X, ...)                                                                          \
+  if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, sums}.X(__VA_ARGS__);             \
+  if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, sums}.X(__VA_ARGS__); \
+  if (op.kind == ResidentKind::norm_gemv)                                                                \
+    return norm_gemv::Product{op.params.norm_gemv, sums}.X(__VA_ARGS__);                                 \
+  if (op.kind == ResidentKind::gemv) return gemv::Product{op.params.gemv}.X(__VA_ARGS__);                \
+  return gemv_add::Product{op.params.gemv_add}.X(__VA_ARGS__);
 struct Product {
   const ResidentOp& op;
   rms_norm::Shared& sums;
