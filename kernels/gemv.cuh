@@ -56,10 +56,11 @@ __device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& r
 }
 
 /// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
-/// the row's end for one of the unit that comes next.
+/// the row's end for one of the unit that comes next, of which n_next are read: none if there is no such unit.
 template <class F, class X>
 __device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, const Rows& next_rows,
-                                    int n_pieces, const X& x, Ahead<F>& ahead, float (&totals)[kRows]) {
+                                    int n_pieces, int n_next, const X& x, Ahead<F>& ahead,
+                                    float (&totals)[kRows]) {
   constexpr int kStep = 32 * F::kAhead;
   const int lane = warp.thread;
   typename F::Sum sums[kRows];
@@ -81,7 +82,7 @@ __device__ __forceinline__ void run(const Group<32>& warp, const Rows& rows, con
 #pragma unroll
         for (int r = 0; r < kRows; ++r) F::multiply_add(sums[r], ahead.piece[slot][r], x, i);
       }
-      load_slot(ahead, slot, from, first + 32 * slot + lane, n_pieces);
+      load_slot(ahead, slot, from, first + 32 * slot + lane, last ? n_next : n_pieces);
     }
   }
 #pragma unroll
@@ -98,13 +99,13 @@ __device__ __forceinline__ void walk(int n_units, int stride, const X& x, RowsOf
   const int n_pieces = stride / kFormats[static_cast<int>(F::kFormat)].piece;
   const int last = n_units - 1;
   Rows rows = rows_of_unit(min_of(warp.rank, last));
-  Ahead<F> ahead = preload<F>(warp, rows, n_pieces);
+  Ahead<F> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
   wait_for_earlier_kernels();
   fill();
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
     const Rows next = rows_of_unit(min_of(unit + warp.count, last));
     float totals[kRows];
-    run<F>(warp, rows, next, n_pieces, x, ahead, totals);
+    run<F>(warp, rows, next, n_pieces, unit + warp.count <= last ? n_pieces : 0, x, ahead, totals);
     store(unit, totals);
     rows = next;
   }
