@@ -129,8 +129,7 @@ TEST_P(Greedy, RefusesATokenOutsideTheVocabulary) {
 
 TEST_P(Greedy, CountsTheSameCallsForEveryToken) {
   decode(prompt_, 8);
-  const std::uint64_t n_kernels =
-      launches(way_ == Way::separate ? model_.separate_plan() : model_.plan()).size();
+  const std::uint64_t n_kernels = launches(model_.plan(way_)).size();
   for (const DecodeStep& step : steps_) {
     EXPECT_EQ(step.counters.launches, way_ == Way::graph ? 1 : n_kernels);
     EXPECT_EQ(step.counters.kernels, n_kernels);

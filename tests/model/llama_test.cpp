@@ -322,7 +322,7 @@ TEST(Llama, AStepLaunchesFiveKernelsALayer) {
     const OpenModelFile model{ModelFile({.architecture = architecture, .types = {gguf::TensorType::q8_0}})};
     const Loaded loaded(model.file);
     std::size_t n = 0;
-    for (const PlannedOp& op : loaded.model.plan()) n += op.layer >= 0 ? op.launches.size() : 0;
+    for (const PlannedOp& op : loaded.model.plan(Way::launches)) n += op.layer >= 0 ? op.launches.size() : 0;
     EXPECT_EQ(n, 2 * 5U) << architecture;
   }
 }
@@ -388,8 +388,7 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(9, 3);
   for (const Way way : kWays) {
-    const std::uint64_t n_kernels =
-        launches(way == Way::separate ? loaded.model.separate_plan() : loaded.model.plan()).size();
+    const std::uint64_t n_kernels = launches(loaded.model.plan(way)).size();
     loaded.model.start(*loaded.stream, tokens, way);
     const DeviceCounters before = loaded.device->counters();
     loaded.model.step(*loaded.stream);
