@@ -66,8 +66,8 @@ Json all_images_json(const Device& device) {
   return {{"arch", device.info().image}, {"hash", hex(hash_of(std::as_bytes(std::span(hashes))))}};
 }
 
-/// Of all kernels that a step launches.
-std::uint64_t step_hash(const StepPlan& plan) { return source_hash(launches(plan)); }
+/// Of all kernels that a step launches by `way`.
+std::uint64_t step_hash(const Llama& model, Way way) { return source_hash(launches(model.plan(way))); }
 
 double per_second(const std::vector<double>& times_us) {
   const double sum = std::accumulate(times_us.begin(), times_us.end(), 0.0);
@@ -193,7 +193,7 @@ int print_plan(const Options& options) {
   const std::unique_ptr<Device> device = open_device(options.common.device);
   std::cerr << describe(device->info()) << std::endl;
   const Decoder decoder(*device, options.decode);
-  std::cout << plan_table(decoder.model().plan(), decoder.model().n_positions());
+  std::cout << plan_table(decoder.model().plan(Way::launches), decoder.model().n_positions());
   return 0;
 }
 
@@ -212,8 +212,8 @@ int run(const std::vector<std::string>& command) {
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
       "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops) or "
-      "graph "
-      "(those by one call); of several each prompt is decoded by each, and they must give the same bits",
+      "graph (those "
+      "by one call); of several each prompt is decoded by each, and they must give the same bits",
       "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
@@ -289,7 +289,7 @@ int run(const std::vector<std::string>& command) {
   OracleComparison all;
   const auto finish = [&](const Job& job, Decoded& result) {
     const auto entry_of_it = [&] {
-      return record(*device, model, step_hash(decoder.model().plan()), job.prompt.text,
+      return record(*device, model, step_hash(decoder.model(), result.way), job.prompt.text,
                     decoder.text(result.tokens), result);
     };
     Json entry = entry_of_it();

@@ -83,10 +83,8 @@ void Llama::step(Stream& stream) {
   check_position(position_);
   switch (way_) {
     case Way::separate:
-      run(stream, separate_plan_);
-      break;
     case Way::launches:
-      run(stream, plan_);
+      run(stream, plan(way_));
       break;
     case Way::graph:
       stream.launch(*graph_);
