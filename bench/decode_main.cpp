@@ -190,7 +190,7 @@ int print_plan(const Options& options) {
   const std::unique_ptr<Device> device = open_device(options.common.device);
   std::cerr << describe(device->info()) << std::endl;
   const Decoder decoder(*device, options.decode);
-  std::cout << plan_table(decoder.model().plan(), decoder.model().n_positions());
+  std::cout << plan_table(decoder.model().plan(Way::launches), decoder.model().n_positions());
   return 0;
 }
 
@@ -209,8 +209,8 @@ int run(const std::vector<std::string>& command) {
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
       "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops), "
-      "graph "
-      "(those by one call) or persistent (those by one kernel); of several each prompt is decoded by each, "
+      "graph (those by one call) or persistent (those by one kernel); of several each prompt is decoded by "
+      "each, "
       "and they must give the same bits",
       "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
@@ -287,7 +287,7 @@ int run(const std::vector<std::string>& command) {
   OracleComparison all;
   const auto finish = [&](const Job& job, Decoded& result) {
     const auto entry_of_it = [&] {
-      return record(*device, model, source_hash(decoder.model().step_launches()), job.prompt.text,
+      return record(*device, model, source_hash(decoder.model().step_launches(result.way)), job.prompt.text,
                     decoder.text(result.tokens), result);
     };
     Json entry = entry_of_it();

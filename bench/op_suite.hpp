@@ -22,8 +22,6 @@ namespace m40llm::bench {
 inline constexpr int kLargestSize = 1 << 24;
 /// Of a dimension that is an op's only one and so meets no other in a product.
 inline constexpr int kLargestCount = (1 << 30) + (1 << 24);
-/// Of a row that is normalized in shared memory.
-inline constexpr int kWidestNormed = 10880;
 /// Inputs as by default, of which only the end is there (the last rows, heads or elements; for caches and tables
 /// the last position): the rest is a hole of sparse memory, and what would be made of it is not judged. So an
 /// index past 2^31 or 2^32 costs as little as a small one. A case without room for a hole has none.

@@ -246,7 +246,8 @@ def draw_parity(page, runs):
     if not found:
         return
     page.section("Parity: error over bound",
-                 "Each point is one case: its largest error against the float64 reference, over what its gate allows there. "
+                 "Each point is one case: its largest error against the float64 reference (of a fused op against its separate ops), "
+                 "over what its gate allows there. "
                  "Right of 1 fails; exact agreement is 0.")
     names = list(dict.fromkeys(f"{record['op']}/{record['variant']}" for _, record in found))
     arms = list(page.colour)

@@ -89,10 +89,8 @@ void Llama::step(Stream& stream) {
   check_position(position_);
   switch (way_) {
     case Way::separate:
-      run(stream, separate_plan_);
-      break;
     case Way::launches:
-      run(stream, plan_);
+      run(stream, plan(way_));
       break;
     case Way::graph:
       stream.launch(*graph_);
@@ -108,8 +106,8 @@ void Llama::check_steps() const {
   if (persistent_ != nullptr) persistent_->check();
 }
 
-std::vector<Launch> Llama::step_launches() const {
-  switch (way_) {
+std::vector<Launch> Llama::step_launches(Way way) const {
+  switch (way) {
     case Way::separate:
       return launches(separate_plan_);
     case Way::launches:

@@ -36,8 +36,8 @@ class Llama {
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
-  const StepPlan& plan() const { return plan_; }                    ///< of a step
-  const StepPlan& separate_plan() const { return separate_plan_; }  ///< of a forward pass
+  /// Of a step that goes to the device by `way`; a forward pass has that of Way::separate.
+  const StepPlan& plan(Way way) const { return way == Way::separate ? separate_plan_ : plan_; }
 
   /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
   /// step before chose. Each goes to the device by `way`: what that needs is made here, where it is not there yet.
@@ -49,11 +49,11 @@ class Llama {
   void step(Stream& stream);
   /// Of steps that the host has waited for: throws DeviceFault if one did not come to its end.
   void check_steps() const;
-  /// What each step of the sequence launches.
-  std::vector<Launch> step_launches() const;
+  /// What each step launches by `way`, which a sequence has gone.
+  std::vector<Launch> step_launches(Way way) const;
 
-  /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into the cache at `position`, logits() and
-  /// next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
+  /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into
+  /// the cache at `position`, logits() and next_token() get their values. Positions come in order from 0 on; the last one may be taken again.
   /// `hidden`, unless empty, gets the hidden state (n_layers + 1, width) on the way: [l] is layer l's input,
   /// the last the input of the final norm; synchronize before reading it. `on_output`, unless empty, is told
   /// of each op but the choice of the next token once it is queued. Throws Error on a token or position out

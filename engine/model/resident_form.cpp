@@ -9,7 +9,9 @@ namespace m40llm {
 namespace {
 
 /// The row in shared memory.
-bool fits(const Matrix& a) { return x_fits_shared(a, kPersistentOwnBytes); }
+bool fits(const Matrix& a) {
+  return padded_x_bytes(a) + kPersistentOwnBytes <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
+}
 
 }  // namespace
 

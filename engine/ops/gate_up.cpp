@@ -1,7 +1,6 @@
 #include "engine/ops/gate_up.hpp"
 
 #include "engine/ops/gemv.hpp"
-#include "engine/ops/rms_norm.hpp"
 
 #define M40LLM_KERNEL(format, ...) extern "C" void gate_up_##format(GateUpParams);
 M40LLM_FORMATS(M40LLM_KERNEL)
@@ -19,7 +18,7 @@ Work work(const GateUpParams& p) {
   const Work work = product_work(p.gate);
   return {2 * work.bytes - 4.0 * p.gate.rows, 2 * work.flops + 4.0 * p.gate.cols + 4.0 * p.gate.rows};
 }
-bool applies(const GateUpParams& p) { return x_fits_shared(p.gate, kNormedSharedBytes); }
+bool applies(const GateUpParams& p) { return p.gate.stride <= kWidestNormed; }
 
 }  // namespace
 

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/ops/shapes.hpp"
-#include "kernels/chip.hpp"
-
 #define M40LLM_KERNELS(format, ...)                   \
   extern "C" void gemv_##format##_shared(GemvParams); \
   extern "C" void gemv_##format##_global(GemvParams);
@@ -29,10 +26,6 @@ constexpr int kBlocksAnSm = 3;
 
 unsigned walking_blocks(int rows, int n_sms) {
   return std::min(product_blocks(rows), static_cast<unsigned>(kBlocksAnSm * n_sms));
-}
-
-bool x_fits_shared(const Matrix& a, unsigned bytes_beside) {
-  return padded_x_bytes(a) + bytes_beside <= kGm200.shared_bytes_per_block;
 }
 
 const Op<GemvParams>& gemv_op(Format format) {

@@ -1,6 +1,7 @@
 #pragma once
 #include "engine/ops/shapes.hpp"
 #include "engine/ops/variant.hpp"
+#include "kernels/chip.hpp"
 #include "kernels/gemv.h"
 
 namespace m40llm {
@@ -20,14 +21,17 @@ constexpr unsigned product_blocks(int rows) {
 unsigned walking_blocks(int rows, int n_sms);
 /// x in shared memory, a float4 of gap behind every eight.
 constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned>(a.stride) / 32 * 36 * 4; }
-/// With so many bytes of static shared memory beside it.
-bool x_fits_shared(const Matrix& a, unsigned bytes_beside = 0);
+constexpr bool x_fits_shared(const Matrix& a) {
+  return padded_x_bytes(a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
+}
+/// The widest row that is normalized in shared memory: the sums of 32 warps stand beside it.
+inline constexpr int kWidestNormed = (kGm200.shared_bytes_per_block - 32 * static_cast<int>(sizeof(float))) /
+                                     (36 * static_cast<int>(sizeof(float))) * 32;
 /// The longest chain of roundings of one element.
 constexpr int product_chain(const Matrix& a) {
   const FormatTraits& f = traits(a.format);
   return div_up(a.stride, f.piece * 32) * f.piece_chain + f.join_chain + kWarpSumChain;
 }
-inline constexpr unsigned kNormedSharedBytes = 128;  ///< sums of warps, beside x
 inline Work product_work(const Matrix& a) {
   const double n = static_cast<double>(a.rows) * a.cols;
   return {n * bits_per_weight(a.format) / 8 + 4.0 * (a.cols + a.rows), 2 * n};

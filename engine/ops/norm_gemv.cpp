@@ -1,7 +1,6 @@
 #include "engine/ops/norm_gemv.hpp"
 
 #include "engine/ops/gemv.hpp"
-#include "engine/ops/rms_norm.hpp"
 
 #define M40LLM_KERNEL(format, ...) extern "C" void norm_gemv_##format(NormGemvParams);
 M40LLM_FORMATS(M40LLM_KERNEL)
@@ -18,7 +17,7 @@ Work work(const NormGemvParams& p) {
   const Work work = product_work(p.a);
   return {work.bytes + 4.0 * p.a.cols, work.flops + 4.0 * p.a.cols};
 }
-bool applies(const NormGemvParams& p) { return x_fits_shared(p.a, kNormedSharedBytes); }
+bool applies(const NormGemvParams& p) { return p.a.stride <= kWidestNormed; }
 
 }  // namespace
 

@@ -1,7 +1,6 @@
 #include "engine/ops/qkv.hpp"
 
 #include "engine/ops/gemv.hpp"
-#include "engine/ops/rms_norm.hpp"
 
 #define M40LLM_KERNEL(format, ...) extern "C" void qkv_##format(QkvParams);
 M40LLM_FORMATS(M40LLM_KERNEL)
@@ -28,7 +27,7 @@ Work work(const QkvParams& p) {
   return {n * bits_per_weight(matrix_of(p).format) / 8 + 8.0 * p.width + stored + 4.0 * p.n_rotated,
           2 * n + 4.0 * p.width + 3.0 * (p.q.rows + p.k.rows)};
 }
-bool applies(const QkvParams& p) { return x_fits_shared(matrix_of(p), kNormedSharedBytes); }
+bool applies(const QkvParams& p) { return p.stride <= kWidestNormed; }
 
 }  // namespace
 

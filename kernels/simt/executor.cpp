@@ -204,6 +204,7 @@ void Worker::run(Block& block) {
 }
 
 void Worker::retire(Block* block) {
+  tsan::acquire(block);              // its threads ran here and are done: the next block may have its memory
   for (Lane& lane : block->lanes) {  // of a block given up
     if (lane.fiber == nullptr) continue;
     lane.fiber->abandon();

@@ -151,13 +151,14 @@ TEST(CaseProducts, BeyondAnIntAreRefusedByName) {
 }
 
 TEST(CaseProducts, ThatFitAreTaken) {
-  for (const char* line :
-       {"attention_decode/tile n_heads=16777208,n_kv_heads=8,head_dim=128,context=1,head_major=0 c seed=1",
-        "attention_decode/warps n_heads=1,n_kv_heads=1,head_dim=128,context=16777212,head_major=1 c seed=1",
-        "kv_append/element n_kv_heads=1,head_dim=128,position=0,n_positions=16777216,head_major=0 random "
-        "seed=1",
-        "gemv_f32/global rows=16777216,cols=16777216 R seed=1",  // rows times columns are 64 bits in the kernel
-        "rope_neox/pair n_heads=16777215,head_dim=128,n_rotated=128,position=0 random seed=1"}) {
+  for (
+      const char* line :
+      {"attention_decode/tile n_heads=16777208,n_kv_heads=8,head_dim=128,context=1,head_major=0 c seed=1",
+       "attention_decode/warps n_heads=1,n_kv_heads=1,head_dim=128,context=16777212,head_major=1 c seed=1",
+       "kv_append/element n_kv_heads=1,head_dim=128,position=0,n_positions=16777216,head_major=0 random "
+       "seed=1",
+       "gemv_f32/global rows=16777216,cols=16777216 R seed=1",  // rows times columns are 64 bits in the kernel
+       "rope_neox/pair n_heads=16777215,head_dim=128,n_rotated=128,position=0 random seed=1"}) {
     EXPECT_EQ(refusal_of(line), "(taken)") << line;
   }
 }

@@ -7,7 +7,7 @@ namespace m40llm::bench {
 namespace {
 
 TEST(Case, LineComesBack) {
-  const Case c{"gemv_f16", "warp", {{"rows", 576}, {"cols", 1536}}, "S-outlier", 18446744073709551615u};
+  const Case c{"gemv_f16", "shared", {{"rows", 576}, {"cols", 1536}}, "S-outlier", 18446744073709551615u};
   EXPECT_EQ(c.line(), "gemv_f16/shared rows=576,cols=1536 S-outlier seed=18446744073709551615");
   const Case back = Case::parse(c.line());
   EXPECT_EQ(back.op, c.op);

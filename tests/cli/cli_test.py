@@ -803,6 +803,12 @@ class Decode(CliTest):
             self.assertEqual(counts[1], counts[0] | {"launches": 1})
         self.assertEqual(result.stdout.count("\n[by launches: prompt "), 2)
         self.assertEqual(result.stdout.count("\n[by graph: prompt "), 2)
+        # Each op by a kernel of its own: other kernels, so another hash of their source.
+        separate = self.folder / "separate.jsonl"
+        self.assert_ok(self.decode(path, "--prompt", "abcab", "--tokens", "3", "--way", "separate", "--json", separate, "--against", records))
+        (record,) = self.read_run(separate)[0]
+        self.assertEqual([record["way"], record["logits_hash"]], ["separate", found[0]["logits_hash"]])
+        self.assertNotEqual(record["source_hash"], found[0]["source_hash"])
         # By itself, and by default.
         for way, flags in (("launches", ["--way", "launches"]), ("graph", [])):
             alone = self.folder / f"{way}.jsonl"

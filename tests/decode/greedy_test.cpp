@@ -129,7 +129,7 @@ TEST_P(Greedy, RefusesATokenOutsideTheVocabulary) {
 
 TEST_P(Greedy, CountsTheSameCallsForEveryToken) {
   decode(prompt_, 8);
-  const std::uint64_t n_kernels = model_.step_launches().size();
+  const std::uint64_t n_kernels = model_.step_launches(way_).size();
   for (const DecodeStep& step : steps_) {
     EXPECT_EQ(step.counters.launches, way_ == Way::graph ? 1 : n_kernels);
     EXPECT_EQ(step.counters.kernels, n_kernels);

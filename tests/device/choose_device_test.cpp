@@ -10,6 +10,7 @@
 #include "engine/device/image.hpp"
 #include "engine/device/open.hpp"
 #include "engine/error.hpp"
+#include "tests/message_of.hpp"
 
 /// Which device and which image: what can be said without a GPU.
 namespace m40llm {
@@ -22,15 +23,6 @@ const Gpu kKepler{.ordinal = 0, .name = "Tesla K40", .major = 3, .minor = 5};
 const Gpu kJetson{.ordinal = 0, .name = "Tegra X1", .major = 5, .minor = 3};
 const Gpu kHopper{.ordinal = 0, .name = "NVIDIA H200", .major = 9, .minor = 0};
 const Gpu kBlackwell{.ordinal = 0, .name = "NVIDIA B200", .major = 10, .minor = 0};
-
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 TEST(RunsOn, FollowsTheRulesOfBinariesAndPtx) {
   EXPECT_TRUE(cuda::runs_on("sm_52", kM40));
@@ -65,7 +57,7 @@ TEST(ChooseImage, TakesMachineCodeBeforePtx) {
 
 TEST(ChooseImage, SaysWhyAnImageCannotBe) {
   const auto message = [](const std::string& wanted, const Gpu& gpu) {
-    return message_of([&] { cuda::choose_image(kImages, wanted, gpu); });
+    return message_of<std::exception>([&] { cuda::choose_image(kImages, wanted, gpu); });
   };
   EXPECT_EQ(
       message("sm_52", kHopper),
@@ -107,9 +99,9 @@ TEST(OpenDevice, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(OpenDevice, RefusesTheSimtDeviceWhereAGpuWasAskedFor) {
-  EXPECT_EQ(message_of([] { open_device({.device = "simt", .require_sm52 = true}); }),
+  EXPECT_EQ(message_of<std::exception>([] { open_device({.device = "simt", .require_sm52 = true}); }),
             "a GPU of sm_52 is required, and --device simt is none");
-  EXPECT_EQ(message_of([] { open_device({.device = "simt", .image = "sm_52"}); }),
+  EXPECT_EQ(message_of<std::exception>([] { open_device({.device = "simt", .image = "sm_52"}); }),
             "image 'sm_52' needs a GPU, the SIMT device has no images, and --device simt is none");
 }
 

@@ -10,6 +10,7 @@
 #include "engine/device/open.hpp"
 #include "engine/error.hpp"
 #include "kernels/residual_add.h"
+#include "tests/message_of.hpp"
 
 /// The CUDA device: on a GPU where there is one, else skipped; and once more on the driver of fake_cuda.hpp.
 namespace m40llm {
@@ -30,15 +31,6 @@ class CudaDevice : public testing::Test {
     if (device_ != nullptr) {
       EXPECT_TRUE(device_->holdings().empty());
     }
-  }
-
-  std::string message_of(const auto& action) {
-    try {
-      action();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "(no error)";
   }
 
   std::unique_ptr<Device> device_;

@@ -216,8 +216,9 @@ int cuGraphAddKernelNode(void** node, void*, void* const* before, std::size_t n_
   return kernel->extra != nullptr ? kInvalidValue : asked_in_context("cuGraphAddKernelNode", detail.str());
 }
 int cuGraphAddDependencies_v2(void*, void* const*, void* const*, const unsigned char* edge, std::size_t n) {
-  return asked_in_context("cuGraphAddDependencies_v2",
-                          std::to_string(n) + " of type " + std::to_string(edge[2]) + " from port " + std::to_string(edge[0]));
+  return asked_in_context(
+      "cuGraphAddDependencies_v2",
+      std::to_string(n) + " of type " + std::to_string(edge[2]) + " from port " + std::to_string(edge[0]));
 }
 int cuGraphInstantiateWithFlags(void** exec, void*, unsigned long long flags) {
   const int ordered = asked_in_context("cuGraphInstantiateWithFlags", std::to_string(flags));

@@ -11,6 +11,7 @@
 #include "engine/device/open.hpp"
 #include "engine/error.hpp"
 #include "tests/device/fake_cuda.hpp"
+#include "tests/message_of.hpp"
 
 /// How the CUDA device calls the driver and what it makes of the driver's errors: on the driver of
 /// fake_cuda.hpp alone.
@@ -40,16 +41,6 @@ class FakeDriver : public testing::Test {
   std::string log() const { return reinterpret_cast<const char* (*)()>(dlsym(library_, "fake_cuda_log"))(); }
   void clear() const { reinterpret_cast<void (*)()>(dlsym(library_, "fake_cuda_clear"))(); }
   int alive() const { return reinterpret_cast<int (*)()>(dlsym(library_, "fake_cuda_alive"))(); }
-
-  template <class Failure = Error>
-  static std::string message_of(const auto& action) {
-    try {
-      action();
-    } catch (const Failure& error) {
-      return error.what();
-    }
-    return "(no error)";
-  }
 
   /// A kernel of the build, whichever.
   static std::string any_kernel() { return std::string(images().front().kernels.front().name); }
@@ -251,6 +242,34 @@ TEST_F(FakeDriver, MakesAGraphOfNodesInAChain) {
   EXPECT_EQ(log(), " cuGraphLaunch() cuGraphLaunch()");
   EXPECT_EQ(device->counters().launches, 2u);
   EXPECT_EQ(device->counters().kernels, 6u);
+}
+
+/// Kernels of the GPU's own code that wait for earlier ones themselves. PTX for an older arch has no such wait.
+TEST_F(FakeDriver, AKernelThatWaitsItselfBeginsBeforeTheOneBeforeItEnds) {
+  const std::string name = any_kernel();
+  const Kernel<Params> kernel{name.c_str(), nullptr};
+  const LaunchConfig overlaps{.grid = {}, .overlaps = true};
+  const std::vector<Launch> launches{Launch(kernel, overlaps, {41}), Launch(kernel, {}, {42}),
+                                     Launch(kernel, overlaps, {43})};
+  const auto node = [&](int param, const std::string& place) {
+    return " cuGraphAddKernelNode(" + name + " grid 1 1 1 block 32 1 1 shared 0 param " +
+           std::to_string(param) + place + ")";
+  };
+  const auto nodes_of = [&](const char* image) {
+    const std::unique_ptr<Device> device = open_device({.image = image});
+    clear();
+    const std::unique_ptr<Graph> graph = device->create_graph(launches);
+    const std::string text = log();
+    return text.substr(text.find(" cuGraphAddKernelNode"));
+  };
+  const std::string first = node(41, " first");
+  const std::string end = " cuGraphInstantiateWithFlags(0)";
+  EXPECT_EQ(nodes_of("sm_90"), first + node(42, " behind the last") + node(43, " first") +
+                                   " cuGraphAddDependencies_v2(1 of type 1 from port 1)" + end);
+  EXPECT_EQ(nodes_of("compute_52"),
+            first + node(42, " behind the last") + node(43, " behind the last") + end);
+  setenv("FAKE_CUDA_GPUS", "5.2", 1);
+  EXPECT_EQ(nodes_of("sm_52"), first + node(42, " behind the last") + node(43, " behind the last") + end);
 }
 
 TEST_F(FakeDriver, NamesTheCallOfAGraphThatFails) {

@@ -11,6 +11,7 @@
 #include "engine/device/device.hpp"
 #include "engine/device/open.hpp"
 #include "kernels/residual_add.h"
+#include "tests/message_of.hpp"
 
 extern "C" void residual_add(ResidualAddParams);
 
@@ -43,16 +44,6 @@ class GraphTest : public testing::TestWithParam<const char*> {
             Launch(kAdd, {}, ResidualAddParams{b_->data(), a_->data(), 1})};
   }
   std::vector<float> values() { return {a_->download(*stream_).front(), b_->download(*stream_).front()}; }
-  template <class Failure>
-  static std::string message_of(const auto& action) {
-    try {
-      action();
-    } catch (const Failure& error) {
-      return error.what();
-    }
-    return "(no error)";
-  }
-
   std::unique_ptr<Device> device_;
   std::unique_ptr<Stream> stream_;
   std::optional<Buffer<float>> a_, b_;

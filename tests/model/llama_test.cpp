@@ -324,7 +324,7 @@ TEST(Llama, AStepLaunchesFiveKernelsALayer) {
     const OpenModelFile model{ModelFile({.architecture = architecture, .types = {gguf::TensorType::q8_0}})};
     const Loaded loaded(model.file);
     std::size_t n = 0;
-    for (const PlannedOp& op : loaded.model.plan()) n += op.layer >= 0 ? op.launches.size() : 0;
+    for (const PlannedOp& op : loaded.model.plan(Way::launches)) n += op.layer >= 0 ? op.launches.size() : 0;
     EXPECT_EQ(n, 2 * 5U) << architecture;
   }
 }
@@ -390,8 +390,7 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(9, 3);
   for (const Way way : kWays) {
-    const std::uint64_t n_kernels =
-        launches(way == Way::separate ? loaded.model.separate_plan() : loaded.model.plan()).size();
+    const std::uint64_t n_kernels = launches(loaded.model.plan(way)).size();
     loaded.model.start(*loaded.stream, tokens, way);
     const DeviceCounters before = loaded.device->counters();
     loaded.model.step(*loaded.stream);
@@ -399,7 +398,7 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
     const std::uint64_t expected_kernels = way == Way::persistent ? 1 : n_kernels;
     EXPECT_EQ(after.launches - before.launches, way == Way::graph ? 1 : expected_kernels) << name_of(way);
     EXPECT_EQ(after.kernels - before.kernels, expected_kernels) << name_of(way);
-    EXPECT_EQ(loaded.model.step_launches().size(), expected_kernels) << name_of(way);
+    EXPECT_EQ(loaded.model.step_launches(way).size(), expected_kernels) << name_of(way);
     EXPECT_EQ(after.copies, before.copies);
     EXPECT_EQ(after.synchronizations, before.synchronizations);
     EXPECT_EQ(after.allocations, before.allocations);
@@ -441,7 +440,7 @@ TEST_P(PersistentStepOf, HasTheSameBitsByAnyNumberOfBlocks) {
   const std::vector<int> tokens = some_tokens(9, 2);
   const Steps expected = take_launched_steps(loaded, tokens, 4);
   for (const int n_blocks : {1, 2, 3, 7, 24, 48})
-    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 4, n_blocks), expected)
+    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(Way::launches), tokens, 4, n_blocks), expected)
         << n_blocks << " blocks";
 }
 
@@ -457,7 +456,8 @@ TEST(PersistentStep, HasTheSameBitsOverChunksOfAttention) {
     const Steps expected = take_launched_steps(launched, tokens, 140);
     for (const int n_blocks : {1, 4}) {
       Loaded loaded(model.file, {}, 140);
-      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 140, n_blocks), expected)
+      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(Way::launches), tokens, 140, n_blocks),
+                expected)
           << heads_of_k << " heads of K, " << n_blocks << " blocks";
     }
   }
@@ -471,7 +471,7 @@ TEST(PersistentStep, HasTheSameBitsInEveryOrderOnAnyNumberOfWorkers) {
   for (const unsigned workers : {1u, 3u}) {
     for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending, SimtOrder::random}) {
       Loaded loaded(model.file, {.simt_seed = workers, .simt_order = order, .simt_workers = workers});
-      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 3, 5), expected)
+      EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(Way::launches), tokens, 3, 5), expected)
           << "order " << static_cast<int>(order) << ", " << workers << " workers";
     }
   }
@@ -487,10 +487,10 @@ TEST(PersistentStep, HasTheSameBitsOfAWideRow) {
   const std::vector<int> tokens = some_tokens(14, 2);
   const Steps expected = take_launched_steps(loaded, tokens, 2);
   for (const int n_blocks : {1, 3}) {
-    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(), tokens, 2, n_blocks), expected)
+    EXPECT_EQ(take_persistent_steps(loaded, loaded.model.plan(Way::launches), tokens, 2, n_blocks), expected)
         << n_blocks << " blocks";
   }
-  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 3);
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(Way::launches), 3);
   EXPECT_EQ(std::ranges::count(step.ops(), ResidentKind::gemv_add_global, &ResidentOp::kind), 1);
 }
 
@@ -501,7 +501,7 @@ class PersistentPlants : public ::testing::Test {
   bool is_found(const std::function<void(StepPlan&)>& plant) {
     for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending}) {
       Loaded loaded(model_.file, {.simt_order = order, .simt_workers = 1});
-      StepPlan plan = loaded.model.plan();
+      StepPlan plan = loaded.model.plan(Way::launches);
       plant(plan);
       try {
         if (take_persistent_steps(loaded, plan, tokens_, 3, 3) != expected_) return true;
@@ -522,7 +522,7 @@ TEST_F(PersistentPlants, NoPlantIsNotFound) {
 }
 
 TEST_F(PersistentPlants, AnOpSkippedIsFound) {
-  const StepPlan& plan = launched_.model.plan();
+  const StepPlan& plan = launched_.model.plan(Way::launches);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     EXPECT_TRUE(is_found([i](StepPlan& p) { p.erase(p.begin() + static_cast<std::ptrdiff_t>(i)); }))
         << plan[i].label << " of layer " << plan[i].layer;
@@ -530,7 +530,7 @@ TEST_F(PersistentPlants, AnOpSkippedIsFound) {
 }
 
 TEST_F(PersistentPlants, ABarrierLeftOutIsFound) {
-  const StepPlan& plan = launched_.model.plan();
+  const StepPlan& plan = launched_.model.plan(Way::launches);
   const PersistentStep step(*launched_.device, *launched_.stream, plan, 3);
   for (std::size_t i = 0; i + 1 < plan.size(); ++i) {
     if (step.ops()[i].waits == 0) continue;
@@ -545,7 +545,7 @@ TEST_F(PersistentPlants, ABarrierLeftOutIsFound) {
 TEST(PersistentStep, WaitsFiveTimesALayer) {
   const OpenModelFile model{ModelFile({.types = {gguf::TensorType::q8_0}})};
   const Loaded loaded(model.file);
-  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 3);
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(Way::launches), 3);
   int n = 0;
   for (const ResidentOp& op : step.ops()) n += op.waits;
   EXPECT_EQ(n, 2 * 5 + 3);  // and before the logits, argmax's parts and their join
@@ -555,13 +555,13 @@ TEST(PersistentStep, RefusesWhatItHasNoUnitsOfAndAGridThatIsNotResident) {
   const OpenModelFile model{ModelFile()};
   Loaded loaded(model.file);
   try {
-    const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.separate_plan(), 4);
+    const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(Way::separate), 4);
     FAIL() << "a plan of separate ops was taken";
   } catch (const LaunchRefused& refused) {
     EXPECT_EQ(std::string(refused.what()),
               "'layer 0, rope of Q' (rope_normal/pair): the persistent kernel has no units of it");
   }
-  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(), 49);
+  const PersistentStep step(*loaded.device, *loaded.stream, loaded.model.plan(Way::launches), 49);
   try {
     loaded.stream->launch(step.launch());
     FAIL() << "49 blocks were taken";
