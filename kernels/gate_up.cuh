@@ -15,8 +15,11 @@ struct Product {
   __device__ __forceinline__ gemv::Rows rows(int unit) const {
     return {{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
   }
+  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
+    norm_gemv::put_weight(x, p.weight, p.gate.cols, p.gate.stride);
+  }
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    norm_gemv::normed_x(x, p.x, p.weight, p.gate.cols, p.gate.stride, p.eps, sums);
+    norm_gemv::normed_x(x, p.x, p.gate.cols, p.eps, sums);
   }
   __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
     if (threadIdx.x % 32 == 0) p.y[unit] = swiglu::swiglu(totals[0], totals[1]);

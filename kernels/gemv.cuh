@@ -9,6 +9,8 @@ namespace ops::gemv {
 
 constexpr int kBlock = 256;
 constexpr int kRows = 2;
+constexpr int kSector = 32;             // bytes that come into L2 together
+constexpr int kPrefetchBytes = 1 << 13;  // a warp
 
 /// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
 /// are served together meet in a bank.
@@ -54,6 +56,30 @@ __device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& r
     load_slot(ahead, slot, rows, warp.thread + 32 * slot, n_pieces);
   return ahead;
 }
+/// What a warp reads after preload's pieces, into L2: more bytes on their way than registers can hold.
+template <class F, class Product>
+__device__ __forceinline__ void prefetch(const Group<32>& warp, const Product& product, int n_pieces) {
+  constexpr FormatTraits format = kFormats[static_cast<int>(F::kFormat)];
+  const int n_blocks = n_pieces * format.piece / format.block;
+  int skip = 32 * F::kAhead * format.piece / format.block * format.value_bytes;
+  int left = kPrefetchBytes;
+  for (int unit = warp.rank; unit < product.n_units() && left > 0; unit += warp.count) {
+    const Rows rows = product.template rows<F>(unit);
+    const int end = min_of(n_blocks * format.value_bytes, skip + left / kRows);
+    for (int at = skip + kSector * warp.thread; at < end; at += 32 * kSector) {
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) prefetch_l2(rows.row[r].values + at);
+    }
+    if constexpr (format.scale_bytes != 0) {
+      for (int at = kSector * warp.thread; at < n_blocks * format.scale_bytes; at += 32 * kSector) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) prefetch_l2(rows.row[r].scales + at);
+      }
+    }
+    left -= kRows * max_of(end - skip, 0);
+    skip = 0;
+  }
+}
 
 /// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
 /// the row's end for one of the unit that comes next: next(rows) makes the rows its own, and is false if there is none.
@@ -88,10 +114,10 @@ struct EarlierKernels {
   __device__ __forceinline__ void operator()() const { wait_for_earlier_kernels(); }
 };
 
-/// The units of a product, each warp every warp.count-th. A Product has n_units(), stride(), rows<F>(unit), put(x), which
-/// all threads of the block call to put the row to multiply with where x has it, behind a barrier when that can be
-/// read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but weights is
-/// read; the first of these are on their way then.
+/// The units of a product, each warp every warp.count-th. A Product has n_units(), stride(), rows<F>(unit), prepare(x) and
+/// put(x), which all threads of the block call to put the row to multiply with where x has it, behind a barrier when
+/// that can be read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but
+/// weights is read, of which prepare reads what put needs; the first of these are on their way then.
 template <class F, class Product, class X, class Wait = EarlierKernels>
 __device__ __forceinline__ void walk(const Product& product, const X& x, const Wait& wait = {}) {
   const auto warp = Group<32>::mine();
@@ -99,6 +125,8 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
   const int last = product.n_units() - 1;
   Rows rows = product.template rows<F>(min_of(warp.rank, last));
   Ahead<F> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
+  prefetch<F>(warp, product, n_pieces);
+  product.prepare(x);
   wait();
   product.put(x);
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
@@ -115,6 +143,7 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
 /// Puts x (stride) into shared memory: all threads of a block of kBlock.
 __device__ __forceinline__ void copy_x(const PaddedX& to, const float* __restrict__ x, int stride) {
   const float4* const __restrict__ from = reinterpret_cast<const float4*>(x);
+#pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < stride / 4; i += kBlock) to[i] = from[i];
   __syncthreads();
 }
@@ -139,6 +168,8 @@ struct Product {
   __device__ __forceinline__ Rows rows(int unit) const {
     return rows_of<F>(p.a, unit);
   }
+  template <class X>
+  __device__ __forceinline__ void prepare(const X&) const {}
   __device__ __forceinline__ void put(const PaddedX& x) const { copy_x(x, p.x, p.a.stride); }
   __device__ __forceinline__ void put(const GlobalX&) const {}
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {

@@ -21,6 +21,8 @@ struct Product {
   __device__ __forceinline__ gemv::Rows rows(int unit) const {
     return gemv::rows_of<F>(p.a, unit);
   }
+  template <class X>
+  __device__ __forceinline__ void prepare(const X&) const {}
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const { gemv::copy_x(x, p.x, p.a.stride); }
   __device__ __forceinline__ void put(const gemv::GlobalX&) const {}
   __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {

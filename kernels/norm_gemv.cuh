@@ -5,16 +5,28 @@
 
 namespace ops::norm_gemv {
 
-/// Puts x (width), normalized, into shared memory, zeros behind it up to stride: all threads of a block. The order of
-/// the sum of squares is that of rms_norm's block.
-__device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* __restrict__ x,
-                                         const float* __restrict__ weight, int width, int stride, float eps,
-                                         rms_norm::Shared& shared) {
+/// Element i of x in shared memory.
+__device__ __forceinline__ float& element(const gemv::PaddedX& x, int i) {
+  return reinterpret_cast<float*>(&x[i / 4])[i % 4];
+}
+/// The norm's weight (width) to where x will be, zeros behind it up to stride: all threads of a block. Each finds its own
+/// again.
+__device__ __forceinline__ void put_weight(const gemv::PaddedX& to, const float* __restrict__ weight, int width,
+                                           int stride) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < stride; i += rms_norm::kBlock)
+    element(to, i) = i < width ? weight[i] : 0.f;
+}
+/// x (width), normalized, in the place of the weight that put_weight left there: all threads of a block. The order of the
+/// sum of squares is that of rms_norm's block.
+__device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* __restrict__ x, int width,
+                                         float eps, rms_norm::Shared& shared) {
   const auto block = Group<rms_norm::kBlock>::mine();
   const float scale = rms_norm::scale_of(block, x, width, eps, shared);
-  for (int i = block.thread; i < stride; i += rms_norm::kBlock) {
-    float4& four = to[i / 4];
-    reinterpret_cast<float*>(&four)[i % 4] = i < width ? rms_norm::scaled(x[i], scale, weight[i]) : 0.f;
+#pragma unroll 4
+  for (int i = block.thread; i < width; i += rms_norm::kBlock) {
+    float& value = element(to, i);
+    value = rms_norm::scaled(x[i], scale, value);
   }
   __syncthreads();
 }
@@ -28,9 +40,10 @@ struct Product {
   __device__ __forceinline__ gemv::Rows rows(int unit) const {
     return gemv::rows_of<F>(p.a, unit);
   }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    normed_x(x, p.x, p.weight, p.a.cols, p.a.stride, p.eps, sums);
+  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
+    put_weight(x, p.weight, p.a.cols, p.a.stride);
   }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const { normed_x(x, p.x, p.a.cols, p.eps, sums); }
   __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
     gemv::store_rows(p.a, unit, totals, p.y);
   }

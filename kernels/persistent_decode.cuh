@@ -29,13 +29,12 @@ constexpr unsigned kLooks = 1u << 26;
 struct Shared {
   uint4 ops[2][kWordsOfOp];  // the op at work and the next one
   rms_norm::Shared sums;
-  int n_waits;          // ops that have waited
-  unsigned generation;  // barriers of the grid so far; the first thread's
+  unsigned generation;  // barriers of the grid so far, and
+  int came_last;        // whether the block came last to the latest: the first thread's
   int stood;            // 1: the grid did not meet
 
-  /// Before its wait: the op that is next to wait.
-  __device__ __forceinline__ const ResidentOp& op() const {
-    return *reinterpret_cast<const ResidentOp*>(ops[n_waits % 2]);
+  __device__ __forceinline__ const ResidentOp& op(int i) const {
+    return *reinterpret_cast<const ResidentOp*>(ops[i % 2]);
   }
 };
 static_assert(sizeof(Shared) <= kPersistentOwnBytes);
@@ -48,32 +47,36 @@ __device__ __forceinline__ void fetch(const PersistentDecodeParams& p, int i, in
     shared.ops[i % 2][lane] = reinterpret_cast<const uint4*>(p.program + i)[lane];
 }
 
-/// Called once in every op, by all threads, before it reads what another op wrote or writes into shared memory.
+/// Called once in every op, by all threads, before it reads what another op wrote.
 struct Wait {
   const PersistentDecodeParams& p;
   Shared& shared;
+  int op;
 
   __device__ __forceinline__ void operator()() const {
     const int thread = static_cast<int>(threadIdx.x);
-    const int op = shared.n_waits;
-    __syncthreads();  // the block's part of the op before is done, and its shared memory free
-    if (thread == 0) {
-      if (shared.op().waits != 0) meet_grid(op);
-      shared.n_waits = op + 1;
-    }
+    if (thread == 0 && shared.op(op).waits != 0) meet_grid();
     // Meanwhile the last warp, which has nothing else to do.
     if (thread >= kBlock - 32) fetch(p, op + 1, thread - (kBlock - 32), shared);
     __syncthreads();
   }
 
-  __device__ __forceinline__ void meet_grid(int op) const {
-    const unsigned generation = shared.generation++;
-    if (arrives_last(p.barrier, generation)) return;
+  __device__ __forceinline__ void meet_grid() const {
+    if (shared.came_last != 0) return;
+    const unsigned generation = shared.generation - 1;
     if (spin_at_most(kLooks, p.barrier + 1, [generation](unsigned now) { return now != generation; })) return;
     shared.stood = 1;
     if (*p.stood == 0) *p.stood = op + 1;
   }
 };
+
+/// Behind the block's part of an op: what it wrote is there for those that wait, before the first loads of the next op are
+/// on their way, for which a fence would wait.
+__device__ __forceinline__ void done(const PersistentDecodeParams& p, int op, Shared& shared) {
+  __syncthreads();
+  if (threadIdx.x == 0 && op + 1 < p.n_ops && shared.op(op + 1).waits != 0)
+    shared.came_last = arrives_last(p.barrier, shared.generation++) ? 1 : 0;
+}
 
 /// The products with x in shared memory as one: a walk for each of them and each format would be six times the code.
 #define M40LLM_PRODUCTS(X, ...)                                                                          \
@@ -93,6 +96,7 @@ struct Product {
   template <class F>
   __device__ __forceinline__ gemv::Rows rows(int unit) const {
       M40LLM_PRODUCTS(template rows<F>, unit)} __device__ __forceinline__
+      void prepare(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(prepare, x)} __device__ __forceinline__
       void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__
       void store(int unit, const float (&totals)[gemv::kRows]) const {
     M40LLM_PRODUCTS(store, unit, totals)
@@ -209,12 +213,14 @@ __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shar
 __device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* memory, Shared& shared) {
   if (threadIdx.x == 0) {
     shared.generation = load_acquire(p.barrier + 1);
-    shared.n_waits = 0;
     shared.stood = 0;
   }
   if (threadIdx.x >= kBlock - 32) fetch(p, 0, static_cast<int>(threadIdx.x) - (kBlock - 32), shared);
   __syncthreads();
-  while (shared.n_waits < p.n_ops && shared.stood == 0) share(shared.op(), memory, shared, Wait{p, shared});
+  for (int op = 0; op < p.n_ops && shared.stood == 0; ++op) {
+    share(shared.op(op), memory, shared, Wait{p, shared, op});
+    done(p, op, shared);
+  }
 }
 
 }  // namespace ops::persistent_decode

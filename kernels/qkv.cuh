@@ -80,8 +80,11 @@ struct Product {
   __device__ __forceinline__ gemv::Rows rows(int unit) const {
     return rows_of<F>(p, pair_of(p, unit));
   }
+  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
+    norm_gemv::put_weight(x, p.weight, p.width, p.stride);
+  }
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    norm_gemv::normed_x(x, p.x, p.weight, p.width, p.stride, p.eps, sums);
+    norm_gemv::normed_x(x, p.x, p.width, p.eps, sums);
   }
   __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
     if (threadIdx.x % 32 == 0) qkv::store(p, pair_of(p, unit), totals);

@@ -58,6 +58,11 @@ __device__ __forceinline__ T load_once(const T* p) {
   return __ldcs(p);
 }
 
+/// The sector of 32 bytes at p on its way into L2: no register waits for it.
+__device__ __forceinline__ void prefetch_l2(const void* p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
 __device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) {
   return __shfl_sync(mask, v, source);
 }
@@ -111,23 +116,45 @@ __device__ __forceinline__ void wait_for_earlier_kernels() {
 #endif
 }
 
-// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a
-// volatile access is what the compiler makes of them there too.
+// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a volatile access is
+// what the compiler makes of them there too.
+#if __CUDA_ARCH__ >= 700
+__device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ void store_release(unsigned* p, unsigned v) {
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ unsigned look(const unsigned* p) { return load_acquire(p); }
+__device__ __forceinline__ void seen() {}
+__device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
+  unsigned old;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(v) : "memory");
+  return old;
+}
+#else
 __device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
   asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
-}
-__device__ __forceinline__ unsigned load_relaxed(const unsigned* p) {
-  unsigned v;
-  asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
-  return v;
 }
 __device__ __forceinline__ void store_release(unsigned* p, unsigned v) {
   __threadfence();
   store_relaxed(p, v);
 }
+/// A look at a flag, and what makes it an acquire: once, behind the last look.
+__device__ __forceinline__ unsigned look(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void seen() { __threadfence(); }
 __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
-  const unsigned v = load_relaxed(p);
-  __threadfence();
+  const unsigned v = look(p);
+  seen();
   return v;
 }
 __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
@@ -136,20 +163,21 @@ __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) 
   __threadfence();
   return old;
 }
+#endif
 /// Waits until done(*flag), read with acquire.
 template <class Done>
 __device__ __forceinline__ void spin_until(const unsigned* flag, Done done) {
-  while (!done(load_relaxed(flag))) {
+  while (!done(look(flag))) {
   }
-  __threadfence();
+  seen();
 }
 /// As spin_until, but gives up, with false, when so many looks were in vain. The SIMT device never does: it sees by
 /// itself when nobody is left who could end the wait, and reports that.
 template <class Done>
 __device__ __forceinline__ bool spin_at_most(unsigned looks, const unsigned* flag, Done done) {
-  while (!done(load_relaxed(flag))) {
+  while (!done(look(flag))) {
     if (--looks == 0) return false;
   }
-  __threadfence();
+  seen();
   return true;
 }
