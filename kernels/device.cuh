@@ -71,7 +71,7 @@ __device__ __forceinline__ int thread_in_grid() {
 
 /// The threads that do one unit of an op (a row, a head) together. Their number belongs to the op's function and
 /// not to the launch, and with it the order of its sums: 32 is a warp, of which a block may have several; any other
-/// number is the whole block, or one of several such groups that call sync() alike.
+/// number is the whole block.
 template <int kThreads>
 struct Group {
   static_assert(kThreads >= 32 && kThreads % 32 == 0 && kThreads <= 1024, "whole warps of one block");
@@ -80,8 +80,7 @@ struct Group {
   int rank;    // of the group in the grid,
   int count;   // which has so many
 
-  /// The one that the calling thread belongs to. A group that is no warp is launched in blocks of its size, or of a
-  /// multiple where its function allows that.
+  /// The one that the calling thread belongs to. A group that is no warp is launched in blocks of its size.
   static __device__ __forceinline__ Group mine() {
     const unsigned in_block = blockDim.x / kThreads;
     return {static_cast<int>(threadIdx.x % kThreads),
@@ -108,24 +107,18 @@ __device__ __forceinline__ float group_sum(const Group<kThreads>& group, float v
   return warp_sum(lane < kThreads / 32 ? scratch[lane] : 0.f);
 }
 
-/// Tells that the calling thread's block has come to a barrier of a resident grid. `state` is two words of device memory:
-/// how many blocks have come, and how many barriers there were, `generation` before this one. True for the last block,
-/// which lets the others go; those wait until state[1] is no longer `generation`.
-__device__ __forceinline__ bool arrives_last(unsigned* state, unsigned generation) {
-  if (atomic_add_acq_rel(state, 1u) != gridDim.x * gridDim.y - 1) return false;
-  store_relaxed(state, 0u);
-  store_release(state + 1, generation + 1);
-  return true;
-}
-
 /// A barrier of a whole resident grid; `state` is two zeroed words of device memory. All threads of all
 /// blocks come.
 __device__ __forceinline__ void grid_barrier(unsigned* state) {
   __syncthreads();
   if (threadIdx.x == 0) {
     const unsigned generation = load_acquire(state + 1);
-    if (!arrives_last(state, generation))
+    if (atomic_add_acq_rel(state, 1u) == gridDim.x * gridDim.y - 1) {
+      store_relaxed(state, 0u);
+      store_release(state + 1, generation + 1);
+    } else {
       spin_until(state + 1, [generation](unsigned now) { return now != generation; });
+    }
   }
   __syncthreads();
 }

@@ -7,12 +7,13 @@
 namespace ops::gate_up {
 
 struct Product {
+  static constexpr int kRows = 2;
   const GateUpParams& p;
   rms_norm::Shared& sums;
   __device__ __forceinline__ int n_units() const { return p.gate.rows; }
   __device__ __forceinline__ int stride() const { return p.gate.stride; }
   template <class F>
-  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+  __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
     return {{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
   }
   __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
@@ -21,7 +22,7 @@ struct Product {
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
     norm_gemv::normed_x(x, p.x, p.gate.cols, p.eps, sums);
   }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
     if (threadIdx.x % 32 == 0) p.y[unit] = swiglu::swiglu(totals[0], totals[1]);
   }
 };

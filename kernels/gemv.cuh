@@ -1,5 +1,5 @@
 #pragma once
-// y = A x by units of kRows rows, each done by one warp; the format says how a lane reads a piece of a row and what it
+// y = A x by units of one or two rows, each done by one warp; the format says how a lane reads a piece of a row and what it
 // sums into. Lanes take pieces in turn; a lane's sums are joined, then xor pairs of lanes: this order follows from the
 // shape alone, whoever does the unit.
 #include "kernels/formats.cuh"
@@ -8,8 +8,6 @@
 namespace ops::gemv {
 
 constexpr int kBlock = 256;
-constexpr int kRows = 2;
-constexpr int kSector = 32;             // bytes that come into L2 together
 constexpr int kPrefetchBytes = 1 << 13;  // a warp
 
 /// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
@@ -24,35 +22,48 @@ struct GlobalX {
   __device__ __forceinline__ const float4& operator[](int i) const { return x[i]; }
 };
 
+template <int kRows>
 struct Rows {
   formats::Row row[kRows];
 };
-/// Rows 2 unit and 2 unit + 1; behind the last row the last one, whose result is not kept.
-template <class F>
-__device__ __forceinline__ Rows rows_of(const Matrix& a, int unit) {
-  Rows rows;
+/// Rows kRows unit and so on; behind the last row the last one, whose result is not kept.
+template <class F, int kRows>
+__device__ __forceinline__ Rows<kRows> rows_of(const Matrix& a, int unit) {
+  Rows<kRows> rows;
 #pragma unroll
   for (int r = 0; r < kRows; ++r) rows.row[r] = formats::row_of<F>(a, min_of(kRows * unit + r, a.rows - 1));
   return rows;
 }
 
-/// What a lane has in flight: pieces that need no x, so that they can be on their way before x is there.
+/// Pieces of a row in flight: of one row as many as of two together.
+template <class F, int kRows>
+constexpr int kSlotsOf = 2 * F::kAhead / kRows;
+/// A format with half the pieces in flight, and so fewer registers: with x in global memory some spill otherwise. It still
+/// leaves an SM twice the bytes in flight that an M40 needs.
 template <class F>
-struct Ahead {
-  typename F::Piece piece[F::kAhead][kRows];
+struct HalfAhead : F {
+  static constexpr int kAhead = F::kAhead / 2;
 };
-template <class F>
-__device__ __forceinline__ void load_slot(Ahead<F>& ahead, int slot, const Rows& rows, int i, int n_pieces) {
+/// What a lane has in flight: pieces that need no x, so that they can be on their way before x is there.
+template <class F, int kRows>
+struct Ahead {
+  static constexpr int kSlots = kSlotsOf<F, kRows>;
+  typename F::Piece piece[kSlots][kRows];
+};
+template <class F, int kRows>
+__device__ __forceinline__ void load_slot(Ahead<F, kRows>& ahead, int slot, const Rows<kRows>& rows, int i,
+                                          int n_pieces) {
   if (i < n_pieces) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) ahead.piece[slot][r] = F::load(rows.row[r], i);
   }
 }
-template <class F>
-__device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& rows, int n_pieces) {
-  Ahead<F> ahead{};
+template <class F, int kRows>
+__device__ __forceinline__ Ahead<F, kRows> preload(const Group<32>& warp, const Rows<kRows>& rows,
+                                                   int n_pieces) {
+  Ahead<F, kRows> ahead{};
 #pragma unroll
-  for (int slot = 0; slot < F::kAhead; ++slot)
+  for (int slot = 0; slot < ahead.kSlots; ++slot)
     load_slot(ahead, slot, rows, warp.thread + 32 * slot, n_pieces);
   return ahead;
 }
@@ -60,33 +71,31 @@ __device__ __forceinline__ Ahead<F> preload(const Group<32>& warp, const Rows& r
 template <class F, class Product>
 __device__ __forceinline__ void prefetch(const Group<32>& warp, const Product& product, int n_pieces) {
   constexpr FormatTraits format = kFormats[static_cast<int>(F::kFormat)];
-  const int n_blocks = n_pieces * format.piece / format.block;
-  int skip = 32 * F::kAhead * format.piece / format.block * format.value_bytes;
-  int left = kPrefetchBytes;
+  if (warp.thread >= Product::kRows) return;
+  const int row_bytes = n_pieces * format.piece / format.block * format.value_bytes;
+  int skip = 32 * kSlotsOf<F, Product::kRows> * format.piece / format.block * format.value_bytes;
+  int left = kPrefetchBytes / Product::kRows;
   for (int unit = warp.rank; unit < product.n_units() && left > 0; unit += warp.count) {
-    const Rows rows = product.template rows<F>(unit);
-    const int end = min_of(n_blocks * format.value_bytes, skip + left / kRows);
-    for (int at = skip + kSector * warp.thread; at < end; at += 32 * kSector) {
+    const auto rows = product.template rows<F>(unit);
+    const int n = min_of(row_bytes - skip, left) / 16 * 16;
+    if (n > 0) {
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) prefetch_l2(rows.row[r].values + at);
-    }
-    if constexpr (format.scale_bytes != 0) {
-      for (int at = kSector * warp.thread; at < n_blocks * format.scale_bytes; at += 32 * kSector) {
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) prefetch_l2(rows.row[r].scales + at);
+      for (int r = 0; r < Product::kRows; ++r) {
+        if (warp.thread == r) prefetch_l2(rows.row[r].values + skip, n);
       }
+      left -= n;
     }
-    left -= kRows * max_of(end - skip, 0);
     skip = 0;
   }
 }
 
 /// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
 /// the row's end for one of the unit that comes next: next(rows) makes the rows its own, and is false if there is none.
-template <class F, class X, class Next>
-__device__ __forceinline__ void run(const Group<32>& warp, Rows& rows, int n_pieces, const X& x,
-                                    Ahead<F>& ahead, float (&totals)[kRows], Next next) {
-  constexpr int kStep = 32 * F::kAhead;
+template <class F, int kRows, class X, class Next>
+__device__ __forceinline__ void run(const Group<32>& warp, Rows<kRows>& rows, int n_pieces, const X& x,
+                                    Ahead<F, kRows>& ahead, float (&totals)[kRows], Next next) {
+  constexpr int kSlots = kSlotsOf<F, kRows>;
+  constexpr int kStep = 32 * kSlots;
   const int lane = warp.thread;
   typename F::Sum sums[kRows];
 #pragma unroll
@@ -95,7 +104,7 @@ __device__ __forceinline__ void run(const Group<32>& warp, Rows& rows, int n_pie
     int first = start + kStep;
     if (first >= n_pieces) first = next(rows) ? 0 : n_pieces;
 #pragma unroll
-    for (int slot = 0; slot < F::kAhead; ++slot) {
+    for (int slot = 0; slot < kSlots; ++slot) {
       const int i = start + 32 * slot + lane;
       if (i < n_pieces) {
 #pragma unroll
@@ -114,7 +123,7 @@ struct EarlierKernels {
   __device__ __forceinline__ void operator()() const { wait_for_earlier_kernels(); }
 };
 
-/// The units of a product, each warp every warp.count-th. A Product has n_units(), stride(), rows<F>(unit), prepare(x) and
+/// The units of a product, each warp every warp.count-th. A Product has kRows of a unit, n_units(), stride(), rows<F>(unit), prepare(x) and
 /// put(x), which all threads of the block call to put the row to multiply with where x has it, behind a barrier when
 /// that can be read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but
 /// weights is read, of which prepare reads what put needs; the first of these are on their way then.
@@ -123,15 +132,16 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
   const auto warp = Group<32>::mine();
   const int n_pieces = product.stride() / kFormats[static_cast<int>(F::kFormat)].piece;
   const int last = product.n_units() - 1;
-  Rows rows = product.template rows<F>(min_of(warp.rank, last));
-  Ahead<F> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
+  constexpr int kRows = Product::kRows;
+  Rows<kRows> rows = product.template rows<F>(min_of(warp.rank, last));
+  Ahead<F, kRows> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
   prefetch<F>(warp, product, n_pieces);
   product.prepare(x);
   wait();
   product.put(x);
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
     float totals[kRows];
-    run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows& of_next) {
+    run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows<kRows>& of_next) {
       if (unit + warp.count > last) return false;
       of_next = product.template rows<F>(unit + warp.count);
       return true;
@@ -149,6 +159,7 @@ __device__ __forceinline__ void copy_x(const PaddedX& to, const float* __restric
 }
 
 /// Kept by lane 0 of the rows that there are.
+template <int kRows>
 __device__ __forceinline__ void store_rows(const Matrix& a, int unit, const float (&totals)[kRows],
                                            float* y) {
 #pragma unroll
@@ -158,15 +169,19 @@ __device__ __forceinline__ void store_rows(const Matrix& a, int unit, const floa
   }
 }
 
-__device__ __forceinline__ int n_units(const Matrix& a) { return (a.rows + kRows - 1) / kRows; }
+template <int kRows>
+__device__ __forceinline__ int n_units(const Matrix& a) {
+  return (a.rows + kRows - 1) / kRows;
+}
 
 struct Product {
+  static constexpr int kRows = 2;
   const GemvParams& p;
-  __device__ __forceinline__ int n_units() const { return gemv::n_units(p.a); }
+  __device__ __forceinline__ int n_units() const { return gemv::n_units<kRows>(p.a); }
   __device__ __forceinline__ int stride() const { return p.a.stride; }
   template <class F>
-  __device__ __forceinline__ Rows rows(int unit) const {
-    return rows_of<F>(p.a, unit);
+  __device__ __forceinline__ Rows<kRows> rows(int unit) const {
+    return rows_of<F, kRows>(p.a, unit);
   }
   template <class X>
   __device__ __forceinline__ void prepare(const X&) const {}

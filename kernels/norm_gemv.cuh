@@ -32,19 +32,20 @@ __device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* _
 }
 
 struct Product {
+  static constexpr int kRows = 2;
   const NormGemvParams& p;
   rms_norm::Shared& sums;
-  __device__ __forceinline__ int n_units() const { return gemv::n_units(p.a); }
+  __device__ __forceinline__ int n_units() const { return gemv::n_units<kRows>(p.a); }
   __device__ __forceinline__ int stride() const { return p.a.stride; }
   template <class F>
-  __device__ __forceinline__ gemv::Rows rows(int unit) const {
-    return gemv::rows_of<F>(p.a, unit);
+  __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
+    return gemv::rows_of<F, kRows>(p.a, unit);
   }
   __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
     put_weight(x, p.weight, p.a.cols, p.a.stride);
   }
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const { normed_x(x, p.x, p.a.cols, p.eps, sums); }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
     gemv::store_rows(p.a, unit, totals, p.y);
   }
 };

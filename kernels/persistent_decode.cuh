@@ -29,9 +29,8 @@ constexpr unsigned kLooks = 1u << 26;
 struct Shared {
   uint4 ops[2][kWordsOfOp];  // the op at work and the next one
   rms_norm::Shared sums;
-  unsigned generation;  // barriers of the grid so far, and
-  int came_last;        // whether the block came last to the latest: the first thread's
-  int stood;            // 1: the grid did not meet
+  unsigned awaited;  // arrivals at the barriers of the grid so far, when all blocks have come: the first thread's
+  int stood;         // 1: the grid did not meet
 
   __device__ __forceinline__ const ResidentOp& op(int i) const {
     return *reinterpret_cast<const ResidentOp*>(ops[i % 2]);
@@ -62,9 +61,8 @@ struct Wait {
   }
 
   __device__ __forceinline__ void meet_grid() const {
-    if (shared.came_last != 0) return;
-    const unsigned generation = shared.generation - 1;
-    if (spin_at_most(kLooks, p.barrier + 1, [generation](unsigned now) { return now != generation; })) return;
+    const unsigned awaited = shared.awaited;
+    if (spin_at_most(kLooks, p.barrier, [awaited](unsigned arrived) { return arrived >= awaited; })) return;
     shared.stood = 1;
     if (*p.stood == 0) *p.stood = op + 1;
   }
@@ -74,19 +72,27 @@ struct Wait {
 /// on their way, for which a fence would wait.
 __device__ __forceinline__ void done(const PersistentDecodeParams& p, int op, Shared& shared) {
   __syncthreads();
-  if (threadIdx.x == 0 && op + 1 < p.n_ops && shared.op(op + 1).waits != 0)
-    shared.came_last = arrives_last(p.barrier, shared.generation++) ? 1 : 0;
+  if (threadIdx.x == 0 && op + 1 < p.n_ops && shared.op(op + 1).waits != 0) {
+    atomic_add_release(p.barrier, 1u);
+    shared.awaited += gridDim.x;
+  }
+}
+/// The last block to end leaves the barrier as it was.
+__device__ __forceinline__ void leave(const PersistentDecodeParams& p) {
+  if (threadIdx.x != 0 || atomic_add_acq_rel(p.barrier + 1, 1u) != gridDim.x - 1) return;
+  store_relaxed(p.barrier, 0u);
+  store_relaxed(p.barrier + 1, 0u);
 }
 
-/// The products with x in shared memory as one: a walk for each of them and each format would be six times the code.
+/// The products with units of two rows as one: a walk for each of them and each format would be four times the code.
 #define M40LLM_PRODUCTS(X, ...)                                                                          \
   if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, sums}.X(__VA_ARGS__);             \
   if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, sums}.X(__VA_ARGS__); \
   if (op.kind == ResidentKind::norm_gemv)                                                                \
     return norm_gemv::Product{op.params.norm_gemv, sums}.X(__VA_ARGS__);                                 \
-  if (op.kind == ResidentKind::gemv) return gemv::Product{op.params.gemv}.X(__VA_ARGS__);                \
-  return gemv_add::Product{op.params.gemv_add}.X(__VA_ARGS__);
+  return gemv::Product{op.params.gemv}.X(__VA_ARGS__);
 struct Product {
+  static constexpr int kRows = 2;
   const ResidentOp& op;
   rms_norm::Shared& sums;
   __device__ __forceinline__ int n_units() const {M40LLM_PRODUCTS(n_units)} __device__ __forceinline__
@@ -94,22 +100,15 @@ struct Product {
     M40LLM_PRODUCTS(stride)
   }
   template <class F>
-  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+  __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
       M40LLM_PRODUCTS(template rows<F>, unit)} __device__ __forceinline__
       void prepare(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(prepare, x)} __device__ __forceinline__
       void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__
-      void store(int unit, const float (&totals)[gemv::kRows]) const {
+      void store(int unit, const float (&totals)[kRows]) const {
     M40LLM_PRODUCTS(store, unit, totals)
   }
 };
 #undef M40LLM_PRODUCTS
-
-/// A format with half the pieces in flight, and so fewer registers: with x in global memory Q4_K spills otherwise. It
-/// still leaves an SM twice the bytes in flight that an M40 needs.
-template <class F>
-struct HalfAhead : F {
-  static constexpr int kAhead = F::kAhead / 2;
-};
 
 /// An op with weights of a format.
 template <class F>
@@ -122,7 +121,9 @@ __device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, S
       embedding::element<F>(p, i);
   } else if (op.kind == ResidentKind::gemv_add_global) {
     const GemvAddParams& p = op.params.gemv_add;
-    gemv::walk<HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)}, wait);
+    gemv::walk<gemv::HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)}, wait);
+  } else if (op.kind == ResidentKind::gemv_add_shared) {
+    gemv::walk<F>(gemv_add::Product{op.params.gemv_add}, gemv::PaddedX{memory}, wait);
   } else {
     gemv::walk<F>(Product{op, shared.sums}, gemv::PaddedX{memory}, wait);
   }
@@ -212,7 +213,7 @@ __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shar
 
 __device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* memory, Shared& shared) {
   if (threadIdx.x == 0) {
-    shared.generation = load_acquire(p.barrier + 1);
+    shared.awaited = 0;
     shared.stood = 0;
   }
   if (threadIdx.x >= kBlock - 32) fetch(p, 0, static_cast<int>(threadIdx.x) - (kBlock - 32), shared);
@@ -221,6 +222,7 @@ __device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* mem
     share(shared.op(op), memory, shared, Wait{p, shared, op});
     done(p, op, shared);
   }
+  leave(p);
 }
 
 }  // namespace ops::persistent_decode

@@ -55,7 +55,7 @@ struct alignas(16) ResidentOp {
 /// blocks.
 struct PersistentDecodeParams {
   const ResidentOp* program;  // (n_ops)
-  unsigned* barrier;          // two words of device memory, zeros before the first launch (device.cuh)
+  unsigned* barrier;          // two words of device memory, zeros before and after: arrivals, and blocks that have ended
   int* stood;  // of memory that the host can read: 0; else 1 + the op at which a block gave up to wait
   int n_ops;
 };

@@ -38,7 +38,7 @@ __device__ __forceinline__ Pair pair_of(const QkvParams& p, int unit) {
 }
 
 template <class F>
-__device__ __forceinline__ gemv::Rows rows_of(const QkvParams& p, const Pair& pair) {
+__device__ __forceinline__ gemv::Rows<2> rows_of(const QkvParams& p, const Pair& pair) {
   const int first = pair.head * p.head_dim + pair.first;
   const int second = pair.head * p.head_dim + pair.second;
   if (pair.of == Of::q) return {{formats::row_of<F>(p.q, first), formats::row_of<F>(p.q, second)}};
@@ -48,7 +48,7 @@ __device__ __forceinline__ gemv::Rows rows_of(const QkvParams& p, const Pair& pa
 
 /// One lane's: bias, rope, and where they go.
 __device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
-                                      const float (&totals)[gemv::kRows]) {
+                                      const float (&totals)[2]) {
   const int head = pair.head * p.head_dim;
   float2 out = {totals[0], totals[1]};
   const float* const bias = pair.of == Of::q ? p.q_bias : pair.of == Of::k ? p.k_bias : p.v_bias;
@@ -72,12 +72,13 @@ __device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
 }
 
 struct Product {
+  static constexpr int kRows = 2;
   const QkvParams& p;
   rms_norm::Shared& sums;
   __device__ __forceinline__ int n_units() const { return (p.q.rows + p.k.rows + p.v.rows) / 2; }
   __device__ __forceinline__ int stride() const { return p.stride; }
   template <class F>
-  __device__ __forceinline__ gemv::Rows rows(int unit) const {
+  __device__ __forceinline__ gemv::Rows<2> rows(int unit) const {
     return rows_of<F>(p, pair_of(p, unit));
   }
   __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
@@ -86,7 +87,7 @@ struct Product {
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
     norm_gemv::normed_x(x, p.x, p.width, p.eps, sums);
   }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[gemv::kRows]) const {
+  __device__ __forceinline__ void store(int unit, const float (&totals)[2]) const {
     if (threadIdx.x % 32 == 0) qkv::store(p, pair_of(p, unit), totals);
   }
 };

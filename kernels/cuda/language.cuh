@@ -58,9 +58,12 @@ __device__ __forceinline__ T load_once(const T* p) {
   return __ldcs(p);
 }
 
-/// The sector of 32 bytes at p on its way into L2: no register waits for it.
-__device__ __forceinline__ void prefetch_l2(const void* p) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+/// Sends n bytes at p (16-byte aligned, n a multiple of 16) on their way into L2, for which no register waits: by one
+/// thread. Only where one instruction asks for all of them: a prefetch by sectors costs more than it gives.
+__device__ __forceinline__ void prefetch_l2(const void* p, int n) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(n));
+#endif
 }
 
 __device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) {
@@ -130,6 +133,9 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
+__device__ __forceinline__ void atomic_add_release(unsigned* p, unsigned v) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
 __device__ __forceinline__ unsigned look(const unsigned* p) { return load_acquire(p); }
 __device__ __forceinline__ void seen() {}
 __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
@@ -156,6 +162,10 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
   const unsigned v = look(p);
   seen();
   return v;
+}
+__device__ __forceinline__ void atomic_add_release(unsigned* p, unsigned v) {
+  __threadfence();
+  atomicAdd(p, v);
 }
 __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
   __threadfence();

@@ -94,7 +94,7 @@ __forceinline__ T load_once(const T* p) {
 }
 
 /// Caches have no part in what a kernel gives.
-__forceinline__ void prefetch_l2(const void*) {}
+__forceinline__ void prefetch_l2(const void*, int) {}
 
 /// Launches of a stream run one after the other here.
 __forceinline__ void wait_for_earlier_kernels() {}
@@ -141,6 +141,7 @@ __forceinline__ float warp_max(float v) {
 
 // Found by kernels in their own namespaces through ordinary look-up.
 using simt::atomic_add;
+using simt::atomic_add_release;
 using simt::atomic_add_acq_rel;
 using simt::load_acquire;
 using simt::load_relaxed;

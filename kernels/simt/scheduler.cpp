@@ -300,6 +300,13 @@ unsigned atomic_add(unsigned* address, unsigned value) {
                            __builtin_return_address(0));
   return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
+void atomic_add_release(unsigned* address, unsigned value) {
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release,
+                           __builtin_return_address(0));
+  tsan::release(address);
+  __atomic_fetch_add(address, value, __ATOMIC_RELEASE);
+}
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
   if constexpr (kChecked)
     checker::atomic_access(address, checker::Atomic::update, checker::MemoryOrder::release,

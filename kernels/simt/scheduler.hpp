@@ -182,6 +182,7 @@ std::byte* dynamic_shared();
 /// launch writes.
 void readonly_load(const void* address, std::size_t bytes);
 unsigned atomic_add(unsigned* address, unsigned value);
+void atomic_add_release(unsigned* address, unsigned value);
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value);
 void store_release(unsigned* address, unsigned value);
 void store_relaxed(unsigned* address, unsigned value);
