@@ -361,11 +361,11 @@ __device__ __forceinline__ void softmax_of_chunk(int thread, int n, SplitShared<
   }
 }
 
-/// The probabilities' sums of values, by slots; v and n as scores_of_chunk() has k and n.
+/// The probabilities' sums of values, by slots; v and n as scores_of_chunk() has k and n. `value`: the first of them.
 template <int kHeads>
 __device__ __forceinline__ void outputs_of_slots(const AttentionDecodeParams& p, const SplitUnit& u,
                                                  const SplitPlace& place, const half* __restrict__ v, int n,
-                                                 SplitShared<kHeads>& shared) {
+                                                 Batch value, SplitShared<kHeads>& shared) {
   float out[kHeads][8];
 #pragma unroll
   for (int h = 0; h < kHeads; ++h) {
@@ -373,7 +373,7 @@ __device__ __forceinline__ void outputs_of_slots(const AttentionDecodeParams& p,
     for (int d = 0; d < 8; ++d) out[h][d] = 0.f;
   }
   for (int first = 0; first < u.n; first += kBatch * place.slots) {
-    const Batch value = load_batch(v, p.cache.position_stride, first, place, n);
+    if (first != 0) value = load_batch(v, p.cache.position_stride, first, place, n);
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int j = first + i * place.slots + place.slot;
@@ -422,7 +422,15 @@ __device__ __forceinline__ void write_chunk(int thread, const AttentionDecodePar
   }
 }
 
-/// What each chunk of a set of heads counts in the whole, in the place of its maximum, and the heads' totals.
+/// What each chunk of a head counts in the whole: where probabilities were, or, of more chunks, in the place of their maxima.
+template <int kHeads>
+__device__ __forceinline__ float* factors_of(const AttentionDecodeParams& p, const SplitUnit& u, int head,
+                                             SplitShared<kHeads>& shared) {
+  if (u.n_chunks <= kChunk) return shared.probability[head];
+  return p.chunks.bests + chunk_of(p, u.row, u.first_head + head, 0);
+}
+
+/// The factors of a set of heads, and the heads' totals.
 template <int kHeads>
 __device__ __forceinline__ void weigh_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
                                              SplitShared<kHeads>& shared) {
@@ -430,7 +438,8 @@ __device__ __forceinline__ void weigh_chunks(int thread, const AttentionDecodePa
   const int lane = thread % 32;
   if (warp < u.n_heads) {
     const long long first = chunk_of(p, u.row, u.first_head + warp, 0);
-    float* const bests = p.chunks.bests + first;  // become the chunks' factors
+    float* const factors = factors_of(p, u, warp, shared);
+    const float* const bests = p.chunks.bests + first;
     const float* const totals = p.chunks.totals + first;
     float best = minus_infinity();
     for (int c = lane; c < u.n_chunks; c += 32) best = larger(best, bests[c]);
@@ -439,7 +448,7 @@ __device__ __forceinline__ void weigh_chunks(int thread, const AttentionDecodePa
     for (int c = lane; c < u.n_chunks; c += 32) {
       const float factor = exp_below(best, bests[c]);
       total = fmaf(totals[c], factor, total);
-      bests[c] = factor;
+      factors[c] = factor;
     }
     total = warp_sum(total);
     if (lane == 0) shared.total[warp] = total;
@@ -449,12 +458,12 @@ __device__ __forceinline__ void weigh_chunks(int thread, const AttentionDecodePa
 /// The outputs of a set of heads from those of all of its chunks.
 template <int kHeads>
 __device__ __forceinline__ void merge_chunks(int thread, const AttentionDecodeParams& p, const SplitUnit& u,
-                                             const SplitShared<kHeads>& shared) {
+                                             SplitShared<kHeads>& shared) {
   const int quads = p.head_dim / 4;
   for (int i = thread; i < u.n_heads * quads; i += kSplitThreads) {
     const int head = i / quads;
     const long long first = chunk_of(p, u.row, u.first_head + head, 0);
-    const float* const factors = p.chunks.bests + first;
+    const float* const factors = factors_of(p, u, head, shared);
     const float4* const outputs =
         reinterpret_cast<const float4*>(p.chunks.outputs) + first * quads + i % quads;
     float4 sum = {0.f, 0.f, 0.f, 0.f};
@@ -483,10 +492,11 @@ __device__ __forceinline__ void split(const Group<kSplitThreads>& block, const A
                           static_cast<long long>(u.chunk * kChunk) * p.cache.position_stride +
                           static_cast<long long>(u.kv_head) * p.cache.head_stride + 8 * place.lane;
   scores_of_chunk(p, u, place, p.cache.k + start, n, shared);
+  const Batch value = load_batch(p.cache.v + start, p.cache.position_stride, 0, place, n);
   block.sync();
   softmax_of_chunk(thread, u.n, shared);
   block.sync();
-  outputs_of_slots(p, u, place, p.cache.v + start, n, shared);
+  outputs_of_slots(p, u, place, p.cache.v + start, n, value, shared);
   block.sync();
   if (u.n > 0) write_chunk(thread, p, u, place, shared);
   if (p.chunks.n_chunks > 1) {

@@ -6,7 +6,7 @@ constexpr int kAttentionChunk = 64;
 
 /// Blocks of `split` that a GM200's SM holds at once, by the heads of a unit: registers are given out for it, 64, 72,
 /// 80 and 96 a thread, and a launch has no more of them.
-constexpr int kAttentionBlocks[] = {8, 7, 6, 5};
+constexpr int kAttentionBlocks[] = {8, 7, 5, 5};
 
 constexpr int kAttentionHeadDim = 256;  // the largest that a variant takes
 

@@ -22,7 +22,8 @@ struct Product {
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
     norm_gemv::normed_x(x, p.x, p.gate.cols, p.eps, sums);
   }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
+  __device__ __forceinline__ float2 beside(int) const { return {}; }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {
     if (threadIdx.x % 32 == 0) p.y[unit] = swiglu::swiglu(totals[0], totals[1]);
   }
 };

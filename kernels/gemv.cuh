@@ -8,7 +8,6 @@
 namespace ops::gemv {
 
 constexpr int kBlock = 256;
-constexpr int kPrefetchBytes = 1 << 13;  // a warp
 
 /// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
 /// are served together meet in a bank.
@@ -67,28 +66,6 @@ __device__ __forceinline__ Ahead<F, kRows> preload(const Group<32>& warp, const 
     load_slot(ahead, slot, rows, warp.thread + 32 * slot, n_pieces);
   return ahead;
 }
-/// What a warp reads after preload's pieces, into L2: more bytes on their way than registers can hold.
-template <class F, class Product>
-__device__ __forceinline__ void prefetch(const Group<32>& warp, const Product& product, int n_pieces) {
-  constexpr FormatTraits format = kFormats[static_cast<int>(F::kFormat)];
-  if (warp.thread >= Product::kRows) return;
-  const int row_bytes = n_pieces * format.piece / format.block * format.value_bytes;
-  int skip = 32 * kSlotsOf<F, Product::kRows> * format.piece / format.block * format.value_bytes;
-  int left = kPrefetchBytes / Product::kRows;
-  for (int unit = warp.rank; unit < product.n_units() && left > 0; unit += warp.count) {
-    const auto rows = product.template rows<F>(unit);
-    const int n = min_of(row_bytes - skip, left) / 16 * 16;
-    if (n > 0) {
-#pragma unroll
-      for (int r = 0; r < Product::kRows; ++r) {
-        if (warp.thread == r) prefetch_l2(rows.row[r].values + skip, n);
-      }
-      left -= n;
-    }
-    skip = 0;
-  }
-}
-
 /// The products of a unit's rows with x, in every lane. A piece that has been used makes room for one further on, and at
 /// the row's end for one of the unit that comes next: next(rows) makes the rows its own, and is false if there is none.
 template <class F, int kRows, class X, class Next>
@@ -123,30 +100,34 @@ struct EarlierKernels {
   __device__ __forceinline__ void operator()() const { wait_for_earlier_kernels(); }
 };
 
-/// The units of a product, each warp every warp.count-th. A Product has kRows of a unit, n_units(), stride(), rows<F>(unit), prepare(x) and
-/// put(x), which all threads of the block call to put the row to multiply with where x has it, behind a barrier when
-/// that can be read, and store(unit, totals), which every lane calls. `wait` is called by all threads before anything but
-/// weights is read, of which prepare reads what put needs; the first of these are on their way then.
+/// The units of a product, each warp every warp.count-th. A Product has
+///   kRows             of a unit
+///   n_units(), stride(), rows<F>(unit)
+///   prepare(x)        all threads: reads weights that put needs, to where x will be
+///   put(x)            all threads: the row to multiply with to where x has it, behind a barrier when that can be read
+///   beside(unit)      what store needs besides the sums, so that it is on its way while they are made
+///   store(unit, ..)   every lane
+/// `wait` is called by all threads before anything but weights is read; the first of these are on their way then.
 template <class F, class Product, class X, class Wait = EarlierKernels>
 __device__ __forceinline__ void walk(const Product& product, const X& x, const Wait& wait = {}) {
+  constexpr int kRows = Product::kRows;
   const auto warp = Group<32>::mine();
   const int n_pieces = product.stride() / kFormats[static_cast<int>(F::kFormat)].piece;
   const int last = product.n_units() - 1;
-  constexpr int kRows = Product::kRows;
+  product.prepare(x);
   Rows<kRows> rows = product.template rows<F>(min_of(warp.rank, last));
   Ahead<F, kRows> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
-  prefetch<F>(warp, product, n_pieces);
-  product.prepare(x);
   wait();
   product.put(x);
   for (int unit = warp.rank; unit <= last; unit += warp.count) {
+    const float2 beside = product.beside(unit);
     float totals[kRows];
     run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows<kRows>& of_next) {
       if (unit + warp.count > last) return false;
       of_next = product.template rows<F>(unit + warp.count);
       return true;
     });
-    product.store(unit, totals);
+    product.store(unit, totals, beside);
   }
 }
 
@@ -187,7 +168,8 @@ struct Product {
   __device__ __forceinline__ void prepare(const X&) const {}
   __device__ __forceinline__ void put(const PaddedX& x) const { copy_x(x, p.x, p.a.stride); }
   __device__ __forceinline__ void put(const GlobalX&) const {}
-  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
+  __device__ __forceinline__ float2 beside(int) const { return {}; }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {
     store_rows(p.a, unit, totals, p.y);
   }
 };

@@ -11,8 +11,8 @@ __device__ __forceinline__ float& element(const gemv::PaddedX& x, int i) {
 }
 /// The norm's weight (width) to where x will be, zeros behind it up to stride: all threads of a block. Each finds its own
 /// again.
-__device__ __forceinline__ void put_weight(const gemv::PaddedX& to, const float* __restrict__ weight, int width,
-                                           int stride) {
+__device__ __forceinline__ void put_weight(const gemv::PaddedX& to, const float* __restrict__ weight,
+                                           int width, int stride) {
 #pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < stride; i += rms_norm::kBlock)
     element(to, i) = i < width ? weight[i] : 0.f;
@@ -44,8 +44,11 @@ struct Product {
   __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
     put_weight(x, p.weight, p.a.cols, p.a.stride);
   }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const { normed_x(x, p.x, p.a.cols, p.eps, sums); }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows]) const {
+  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
+    normed_x(x, p.x, p.a.cols, p.eps, sums);
+  }
+  __device__ __forceinline__ float2 beside(int) const { return {}; }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {
     gemv::store_rows(p.a, unit, totals, p.y);
   }
 };

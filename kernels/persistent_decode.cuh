@@ -28,9 +28,10 @@ constexpr unsigned kLooks = 1u << 26;
 
 struct Shared {
   uint4 ops[2][kWordsOfOp];  // the op at work and the next one
-  rms_norm::Shared sums;
-  unsigned awaited;  // arrivals at the barriers of the grid so far, when all blocks have come: the first thread's
-  int stood;         // 1: the grid did not meet
+  qkv::Shared row;
+  unsigned
+      awaited;  // arrivals at the barriers of the grid so far, when all blocks have come: the first thread's
+  int stood;    // 1: the grid did not meet
 
   __device__ __forceinline__ const ResidentOp& op(int i) const {
     return *reinterpret_cast<const ResidentOp*>(ops[i % 2]);
@@ -85,16 +86,16 @@ __device__ __forceinline__ void leave(const PersistentDecodeParams& p) {
 }
 
 /// The products with units of two rows as one: a walk for each of them and each format would be four times the code.
-#define M40LLM_PRODUCTS(X, ...)                                                                          \
-  if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, sums}.X(__VA_ARGS__);             \
-  if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, sums}.X(__VA_ARGS__); \
-  if (op.kind == ResidentKind::norm_gemv)                                                                \
-    return norm_gemv::Product{op.params.norm_gemv, sums}.X(__VA_ARGS__);                                 \
+#define M40LLM_PRODUCTS(X, ...)                                                                              \
+  if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, row}.X(__VA_ARGS__);                  \
+  if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, row.norm}.X(__VA_ARGS__); \
+  if (op.kind == ResidentKind::norm_gemv)                                                                    \
+    return norm_gemv::Product{op.params.norm_gemv, row.norm}.X(__VA_ARGS__);                                 \
   return gemv::Product{op.params.gemv}.X(__VA_ARGS__);
 struct Product {
   static constexpr int kRows = 2;
   const ResidentOp& op;
-  rms_norm::Shared& sums;
+  qkv::Shared& row;
   __device__ __forceinline__ int n_units() const {M40LLM_PRODUCTS(n_units)} __device__ __forceinline__
       int stride() const {
     M40LLM_PRODUCTS(stride)
@@ -103,9 +104,10 @@ struct Product {
   __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
       M40LLM_PRODUCTS(template rows<F>, unit)} __device__ __forceinline__
       void prepare(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(prepare, x)} __device__ __forceinline__
-      void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__
-      void store(int unit, const float (&totals)[kRows]) const {
-    M40LLM_PRODUCTS(store, unit, totals)
+      void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__ float2
+      beside(int unit) const {M40LLM_PRODUCTS(beside, unit)} __device__ __forceinline__
+      void store(int unit, const float (&totals)[kRows], float2 beside) const {
+    M40LLM_PRODUCTS(store, unit, totals, beside)
   }
 };
 #undef M40LLM_PRODUCTS
@@ -121,11 +123,12 @@ __device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, S
       embedding::element<F>(p, i);
   } else if (op.kind == ResidentKind::gemv_add_global) {
     const GemvAddParams& p = op.params.gemv_add;
-    gemv::walk<gemv::HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)}, wait);
+    gemv::walk<gemv::HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)},
+                                   wait);
   } else if (op.kind == ResidentKind::gemv_add_shared) {
     gemv::walk<F>(gemv_add::Product{op.params.gemv_add}, gemv::PaddedX{memory}, wait);
   } else {
-    gemv::walk<F>(Product{op, shared.sums}, gemv::PaddedX{memory}, wait);
+    gemv::walk<F>(Product{op, shared.row}, gemv::PaddedX{memory}, wait);
   }
 }
 
@@ -165,7 +168,7 @@ __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shar
       wait();
       const auto block = Group<kBlock>::mine();
       for (int row = block.rank; row < op.params.rms_norm.n_rows; row += block.count) {
-        rms_norm::block_row<false>(block, op.params.rms_norm, row, shared.sums);
+        rms_norm::block_row<false>(block, op.params.rms_norm, row, shared.row.norm);
         block.sync();
       }
       return;

@@ -9,6 +9,11 @@ namespace ops::qkv {
 
 enum class Of { q, k, v };
 
+struct Shared {
+  rms_norm::Shared norm;
+  int position, sequence;
+};
+
 /// The pair of outputs that a unit makes.
 struct Pair {
   Of of;
@@ -46,9 +51,13 @@ __device__ __forceinline__ gemv::Rows<2> rows_of(const QkvParams& p, const Pair&
   return {{formats::row_of<F>(p.v, first), formats::row_of<F>(p.v, second)}};
 }
 
-/// One lane's: bias, rope, and where they go.
-__device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
-                                      const float (&totals)[2]) {
+__device__ __forceinline__ bool turns(const QkvParams& p, const Pair& pair) {
+  return pair.of != Of::v && pair.i < p.n_rotated / 2;
+}
+
+/// One lane's: bias, rope by `turn` where there is one, and where they go.
+__device__ __forceinline__ void store(const QkvParams& p, const Pair& pair, const float (&totals)[2],
+                                      const Shared& shared, float2 turn) {
   const int head = pair.head * p.head_dim;
   float2 out = {totals[0], totals[1]};
   const float* const bias = pair.of == Of::q ? p.q_bias : pair.of == Of::k ? p.k_bias : p.v_bias;
@@ -56,16 +65,13 @@ __device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
     out.x += bias[head + pair.first];
     out.y += bias[head + pair.second];
   }
-  const int position = *p.position;
-  if (pair.of != Of::v && pair.i < p.n_rotated / 2) {
-    out = rope::turned(p.table[static_cast<long long>(position) * (p.n_rotated / 2) + pair.i], out.x, out.y);
-  }
+  if (turns(p, pair)) out = rope::turned(turn, out.x, out.y);
   if (pair.of == Of::q) {
     p.y[head + pair.first] = out.x;
     p.y[head + pair.second] = out.y;
   } else {
     half* const cache = pair.of == Of::k ? p.cache.k : p.cache.v;
-    const long long at = kv_append::place(p.cache, *p.sequence, position, pair.head, 0);
+    const long long at = kv_append::place(p.cache, shared.sequence, shared.position, pair.head, 0);
     cache[at + pair.first] = float_to_half(out.x);
     cache[at + pair.second] = float_to_half(out.y);
   }
@@ -74,7 +80,7 @@ __device__ __forceinline__ void store(const QkvParams& p, const Pair& pair,
 struct Product {
   static constexpr int kRows = 2;
   const QkvParams& p;
-  rms_norm::Shared& sums;
+  Shared& shared;
   __device__ __forceinline__ int n_units() const { return (p.q.rows + p.k.rows + p.v.rows) / 2; }
   __device__ __forceinline__ int stride() const { return p.stride; }
   template <class F>
@@ -85,16 +91,25 @@ struct Product {
     norm_gemv::put_weight(x, p.weight, p.width, p.stride);
   }
   __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    norm_gemv::normed_x(x, p.x, p.width, p.eps, sums);
+    if (threadIdx.x == 0) {
+      shared.position = *p.position;
+      shared.sequence = *p.sequence;
+    }
+    norm_gemv::normed_x(x, p.x, p.width, p.eps, shared.norm);
   }
-  __device__ __forceinline__ void store(int unit, const float (&totals)[2]) const {
-    if (threadIdx.x % 32 == 0) qkv::store(p, pair_of(p, unit), totals);
+  __device__ __forceinline__ float2 beside(int unit) const {
+    const Pair pair = pair_of(p, unit);
+    if (!turns(p, pair)) return {};
+    return p.table[static_cast<long long>(shared.position) * (p.n_rotated / 2) + pair.i];
+  }
+  __device__ __forceinline__ void store(int unit, const float (&totals)[2], float2 beside) const {
+    if (threadIdx.x % 32 == 0) qkv::store(p, pair_of(p, unit), totals, shared, beside);
   }
 };
 
 template <class F>
-__device__ __forceinline__ void shared(const QkvParams& p, float4* memory, rms_norm::Shared& sums) {
-  gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
+__device__ __forceinline__ void shared(const QkvParams& p, float4* memory, Shared& own) {
+  gemv::walk<F>(Product{p, own}, gemv::PaddedX{memory});
 }
 
 }  // namespace ops::qkv

@@ -58,14 +58,6 @@ __device__ __forceinline__ T load_once(const T* p) {
   return __ldcs(p);
 }
 
-/// Sends n bytes at p (16-byte aligned, n a multiple of 16) on their way into L2, for which no register waits: by one
-/// thread. Only where one instruction asks for all of them: a prefetch by sectors costs more than it gives.
-__device__ __forceinline__ void prefetch_l2(const void* p, int n) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(n));
-#endif
-}
-
 __device__ __forceinline__ float shuffle(unsigned mask, float v, unsigned source) {
   return __shfl_sync(mask, v, source);
 }

@@ -93,9 +93,6 @@ __forceinline__ T load_once(const T* p) {
   return *p;
 }
 
-/// Caches have no part in what a kernel gives.
-__forceinline__ void prefetch_l2(const void*, int) {}
-
 /// Launches of a stream run one after the other here.
 __forceinline__ void wait_for_earlier_kernels() {}
 
