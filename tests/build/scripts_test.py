@@ -1,4 +1,5 @@
-"""scripts/run on a tree of stand-ins: which steps follow one that fails. And --help of all scripts, which does nothing else."""
+"""scripts/run on a tree of stand-ins: which steps follow one that fails. And --help of all scripts, which does nothing else, and words
+that a script would leave out of account."""
 import os
 import pathlib
 import shutil
@@ -49,12 +50,20 @@ class Scripts(unittest.TestCase):
             self.assertEqual(self.run_it(), (code, STEPS[:1]))
 
     def test_help(self):
-        for name in ("run", "test", "setup", "planted", "gpu-bundle"):
+        for name in ("run", "test", "setup", "planted", "gpu-bundle", "gpu-run"):
             shutil.copy2(ROOT / "scripts" / name, self.tree / "scripts" / name)
             for flag in ("-h", "--help"):
                 result = subprocess.run([self.tree / "scripts" / name, flag], capture_output=True, text=True, timeout=60)
                 self.assertEqual([result.returncode, result.stderr], [0, ""], name)
                 self.assertGreater(len(result.stdout), 100, name)
+        self.assertFalse((self.tree / "done").exists())
+
+    def test_what_is_not_expected_is_named(self):
+        for name in ("setup", "gpu-bundle"):
+            shutil.copy2(ROOT / "scripts" / name, self.tree / "scripts" / name)
+            result = subprocess.run([self.tree / "scripts" / name, "--bogus"], capture_output=True, text=True, timeout=60)
+            self.assertEqual([result.returncode, result.stdout], [2, ""], name)
+            self.assertIn(f"{name}: error: no argument is expected; got '--bogus'", result.stderr)
         self.assertFalse((self.tree / "done").exists())
 
 
