@@ -1110,6 +1110,15 @@ class SimtSpeed(CliTest):
         self.assertRegex(result.stdout, r"loop [\d.]+, SIMT device [\d.]+ M multiply-adds/s")
         self.assertNotIn("DEBUG", result.stderr)
 
+    def test_ctrl_c(self):
+        for name in ("plain_loop", "simt_device"):
+            process = start("m40llm-simt-speed", "--benchmark_min_time=100", f"--benchmark_filter={name}")
+            process.stderr.readline()  # by now it is at work
+            process.send_signal(signal.SIGINT)
+            begin = time.monotonic()
+            self.assertEqual(wait(process).returncode, 130)
+            self.assertLess(time.monotonic() - begin, 10)
+
 
 class Occupancy(CliTest):
     def test_it_needs_no_device(self):
