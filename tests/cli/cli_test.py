@@ -178,6 +178,9 @@ class CommandLine(CliTest):
                 self.assert_error(run(program, "--workers", workers, *quick), 2, "--workers", workers)
             self.assert_error(run(program, "--workers", "x", *quick), 2, "--workers 'x' is not an integer")
             self.assert_error(run(program, "--order", "up", *quick), 2, "--order", "'up'", "ascending, descending, random")
+            on_simt = [word for word in quick if word not in SIMT] + SIMT
+            for order in ([], ["--order", "descending"]):  # which would leave it out of account
+                self.assert_error(run(program, "--seed", "5", *order, *on_simt), 2, "--seed 5", "--order random")
 
     def test_what_is_not_expected_is_named_in_its_order(self):
         for program in PROGRAMS:
