@@ -781,6 +781,11 @@ class Decode(CliTest):
         shares = [float(share) for share in re.findall(r"([\d.]+) %", "\n".join(lines[2:-1]))]
         self.assertAlmostEqual(sum(shares), 100, delta=0.2)
         self.assertRegex(lines[-1], r"^total +\d+ launches a token +\d+ +100.00 % +\d+$")
+        for way in ("graph", "launches"):
+            self.assertEqual(self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", way)).stdout, result.stdout)
+        separate = self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", "separate")).stdout
+        self.assertRegex(separate, r"\brms_norm/\w+ ")
+        self.assertNotRegex(separate, r"\b(qkv|gate_up|norm_gemv|gemv_add)_")
         # Only attention depends on the context: two times 2 bytes a KV head and dimension more, a position more.
         longer = self.assert_ok(self.decode(path, "--plan", "--context", "8")).stdout.splitlines()
         changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
@@ -827,7 +832,7 @@ class Decode(CliTest):
             self.assert_error(result, 2, "--way", part)
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
-        self.assert_error(self.decode(path, "--plan", "--way", "graph"), 2, "--plan decodes nothing", "--way")
+        self.assert_error(self.decode(path, "--plan", "--way", "launches,graph"), 2, "--plan takes one --way", "2")
         self.assertEqual(list(self.folder.iterdir()), [path])
 
     def test_files_that_are_no_model(self):
