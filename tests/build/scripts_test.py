@@ -66,6 +66,16 @@ class Scripts(unittest.TestCase):
             self.assertIn(f"{name}: error: no argument is expected; got '--bogus'", result.stderr)
         self.assertFalse((self.tree / "done").exists())
 
+    def test_a_selection_that_is_no_test_fails(self):
+        shutil.copy2(ROOT / "CMakePresets.json", self.tree)
+        for preset in ("release", "debug", "checked", "asan", "tsan"):
+            folder = self.tree / "build" / preset
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "CTestTestfile.cmake").write_text("add_test(one true)\n")
+            for word, code in (("one", 0), ("nosuch", 8)):
+                result = subprocess.run(["ctest", "--preset", preset, "-R", word], cwd=self.tree, capture_output=True, text=True, timeout=60)
+                self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
