@@ -127,7 +127,8 @@ def judge(runs):
             add(f"{name}: hashes held against other files: {against['equal']:,} equal, {against['different']:,} different, "
                 f"{against['stale']:,} stale, {against['not_recorded']:,} not recorded", against["equal"] > 0 and against["different"] == 0)
         if end["interrupted"]:
-            add(f"{name} was interrupted; {end['skipped']:,} left out", "cut")
+            several = f": {end['skipped_why']}" if end["skipped_why"] not in ("", "interrupted") else ""
+            add(f"{name} was interrupted; {end['skipped']:,} left out{several}", "cut")
         elif end["exit_code"] != 0 and end["failed"] == 0:
             add(f"{name} ended with exit code {end['exit_code']}", "bad")
         elif end["failed"] != 0 and end["exit_code"] == 0:

@@ -230,6 +230,9 @@ class Page(ReportTest):
         self.assertEqual(self.verdict(), "passed")
         self.find("end", GPU_1).update(interrupted=True, exit_code=130)
         self.assertEqual(self.verdict(), "incomplete")
+        self.find("end", GPU_1).update(skipped=5838, skipped_why="interrupted (5102), the variant does not take the shape (736)")
+        said = [text for text, _ in report.judge(reader.read([self.write()])[0])[2]]
+        self.assertTrue(any("was interrupted; 5,838 left out: interrupted (5102), the variant" in text for text in said), said)
         self.find("bench", GPU_2)["op"] = "cut short"  # a name is no verdict
         self.find("bench", GPU_2)["recheck"]["passed"] = False
         self.assertEqual(self.verdict(), "failed")
