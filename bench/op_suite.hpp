@@ -268,10 +268,12 @@ class OpTrial final : public Trial {
       outputs_.push_back(std::move(state));
     }
     launches_ = variant.launches(params, device.n_sms(), memory);
-    // A block makes at least one row, head or element: the last n of them are in the last n blocks.
+    // A block makes at least one row, head or element: the last n of them are in the last n blocks. Not so where the
+    // grid is made for the device's SMs: its blocks walk over the op, and all are run.
     LaunchConfig& config = launches_.front().config;
     const std::size_t blocks = std::size_t{config.grid.x} * config.grid.y;
-    if (launches_.size() == 1 && holder.judged() > 0 && holder.judged() < blocks)
+    if (variant.config_on == nullptr && launches_.size() == 1 && holder.judged() > 0 &&
+        holder.judged() < blocks)
       config.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
   }
 
