@@ -1,9 +1,15 @@
-"""scripts/run on a tree of stand-ins: which steps follow one that fails. And --help of all scripts, which does nothing else."""
+"""scripts/run on a tree of stand-ins: which steps follow one that fails. --help of all scripts, which does nothing else. And what
+scripts/synthetic-model leaves."""
 import os
 import pathlib
+import resource
 import shutil
+import signal
+import stat
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -56,6 +62,71 @@ class Scripts(unittest.TestCase):
                 self.assertEqual([result.returncode, result.stderr], [0, ""], name)
                 self.assertGreater(len(result.stdout), 100, name)
         self.assertFalse((self.tree / "done").exists())
+
+
+class SyntheticModel(unittest.TestCase):
+    """scripts/synthetic-model: its file is there whole, or not at all."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.out = self.folder / "model.gguf"
+
+    def start(self, shape, type, out, **options):
+        command = [sys.executable, "-B", ROOT / "scripts/synthetic-model", shape, type, out]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+    def make(self, shape, type, out, **options):
+        """Exit code and what stands on stderr."""
+        process = self.start(shape, type, out, **options)
+        _, err = process.communicate(timeout=60)
+        return process.returncode, err
+
+    def test_it_replaces_what_is_there_and_is_the_same_each_time(self):
+        (self.folder / "link.gguf").symlink_to(self.out)
+        self.out.write_bytes(b"old")
+        self.assertEqual(self.make("toy", "Q4_K_M", self.folder / "link.gguf"), (0, ""))
+        first = self.out.read_bytes()
+        self.assertTrue(first.startswith(b"GGUF"))
+        self.assertTrue((self.folder / "link.gguf").is_symlink())
+        self.assertEqual(self.make("toy", "Q4_K_M", self.out), (0, ""))
+        self.assertEqual([self.out.read_bytes(), sorted(os.listdir(self.folder))], [first, ["link.gguf", "model.gguf"]])
+
+    def test_nothing_is_left_of_one_that_cannot_be_written(self):
+        self.out.write_bytes(b"old")
+        limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))}
+        code, err = self.make("toy", "F32", self.out, **limit)
+        self.assertEqual([code, err], [1, f"synthetic-model: error: cannot write '{self.out}': File too large\n"])
+        self.assertEqual([self.out.read_bytes(), os.listdir(self.folder)], [b"old", ["model.gguf"]])
+
+    def test_what_is_no_file_stays_what_it_is(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for place, why in ((pipe, "it is no regular file"), (self.folder, "it is a directory"),
+                           (self.folder / "a\nb" / "c", "No such file"), ("", "a file's name is expected")):
+            code, err = self.make("toy", "Q4_0", place)
+            self.assertEqual([code, err.count("\n")], [1, 1])
+            self.assertIn(why, err)
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+
+    def test_nothing_is_left_of_one_that_was_stopped(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = self.start("llama-3.2-3b", "Q4_0", self.out)  # seconds
+            while not os.listdir(self.folder):
+                self.assertIsNone(process.poll())
+                time.sleep(0.01)
+            process.send_signal(number)
+            self.assertEqual([process.communicate(timeout=60)[1], process.returncode, os.listdir(self.folder)],
+                             ["synthetic-model: interrupted\n", 130, []])
+
+    def test_two_at_once_do_not_write_into_one_another(self):
+        alone = []
+        for type in ("F32", "Q8_0"):
+            self.assertEqual(self.make("toy", type, self.out), (0, ""))
+            alone.append(self.out.read_bytes())
+        both = [self.start("toy", type, self.out) for type in ("F32", "Q8_0")]
+        for process in both:
+            self.assertEqual([process.communicate(timeout=60)[1], process.returncode], ["", 0])
+        self.assertIn(self.out.read_bytes(), alone)
 
 
 if __name__ == "__main__":

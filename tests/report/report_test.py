@@ -380,7 +380,7 @@ class Writing(ReportTest):
     def test_outputs_that_are_no_files(self):
         os.mkfifo(self.folder / "fifo")
         (self.folder / "link").symlink_to("/dev/null")
-        for output, part in ((self.folder, "it is a directory"), (pathlib.Path("/dev/null"), "it is no regular file"),
+        for output, part in ((self.folder, "it is a directory"), (pathlib.Path("/dev/null"), "it is no regular file"), ("", "a file's name is expected"),
                              (self.folder / "link", "it is no regular file"), (self.folder / "fifo", "it is no regular file"),
                              (self.folder / "x.jsonl" / "r.html", "Not a directory"), (pathlib.Path("/nonexistent/r.html"), "No such file"),
                              (self.folder / ("n" * 300), "File name too long")):
