@@ -2,6 +2,7 @@
 import contextlib
 import os
 import secrets
+import signal
 import stat
 
 
@@ -36,13 +37,15 @@ def write_all(texts):
 @contextlib.contextmanager
 def replacing(paths):
     """Files open for writing bytes. At the end of the block they replace those that the paths lead to, all on the disk before the
-    first does; on any error or interrupt nothing is left beside what was there."""
+    first does; on any error or interrupt nothing is left beside what was there. OSError if two paths lead to one file."""
     partials = {}  # partial: the file that it becomes
     try:
         with contextlib.ExitStack() as open_files:
             files = []
             for path in paths:
                 path = os.path.realpath(os.fsencode(path))
+                if path in partials.values():
+                    raise OSError(None, f"two of the files are one, {os.fsdecode(path)!a}: links lead there")
                 partial = path + b"." + secrets.token_hex(8).encode() + b".partial"
                 partials[partial] = path
                 files.append(open_files.enter_context(open(partial, "xb")))
@@ -50,8 +53,9 @@ def replacing(paths):
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
-        for partial, path in partials.items():
-            os.replace(partial, path)
+        with unstopped():
+            for partial, path in partials.items():
+                os.replace(partial, path)
     finally:
         for partial in partials:
             try:
@@ -64,3 +68,13 @@ def replacing(paths):
             os.fsync(folder)  # the new name outlives a loss of power
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def unstopped():
+    """Whoever stops the program meanwhile stops it afterwards: between two files one would be new and the other old."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

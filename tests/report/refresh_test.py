@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -311,6 +312,22 @@ class Writing(Refresh):
                 result = self.refresh()
                 self.assertEqual([result[0], self.kept()], [code, before])
                 self.assertIn(text, result[2])
+
+    def test_ctrl_c_between_two_files_waits_for_the_second(self):
+        replace = os.replace
+
+        def stopped(*names):
+            replace(*names)
+            signal.raise_signal(signal.SIGINT)
+
+        with unittest.mock.patch("os.replace", side_effect=stopped):
+            self.assertEqual([self.refresh()[0], sorted(self.kept())], [130, ["h200-compute_52.jsonl", "h200-sm_90.jsonl"]])
+
+    def test_two_names_of_one_file(self):
+        self.keep()
+        self.results.joinpath("h200-sm_90.jsonl").unlink()
+        self.results.joinpath("h200-sm_90.jsonl").symlink_to("h200-compute_52.jsonl")
+        self.assert_refused("two of the files are one", "h200-compute_52.jsonl")
 
     def test_as_a_command(self):
         self.write()
