@@ -137,6 +137,14 @@ class Keeping(Refresh):
         for run, name in zip(self.runs, ("compute_52", "sm_90")):
             self.assertEqual(self.kept()[f"h200-{name}.jsonl"].decode(), "".join(json.dumps(record) + "\n" for record in run))
 
+    def test_a_run_is_written_header_first_and_end_last(self):
+        header, *records, end = self.runs[0]
+        for order in ([end, *records, header], [header, end, *records], [header, *records[:2], end, *records[2:]]):
+            self.runs[0][:] = order
+            self.keep()
+            self.assertEqual(self.kept()["h200-compute_52.jsonl"].decode(),
+                             "".join(json.dumps(record) + "\n" for record in (header, *records, end)))
+
     def test_a_dry_run_writes_nothing(self):
         code, out, _ = self.refresh("--dry-run")
         self.assertEqual([code, self.kept()], [0, {}])
@@ -148,7 +156,7 @@ class Keeping(Refresh):
                              ("NVIDIA GeForce RTX 4090", "geforce-rtx-4090"), ("../../a b", "a-b"), ("NVIDIA H100 80GB HBM3e", "h100")):
             self.assertEqual(refresh_records.file_name({"name": device, "image": "sm_52"}), f"{name}-sm_52.jsonl")
         for device, image in (("NVIDIA", "sm_52"), ("é", "sm_52"), ("", "sm_52"),
-                              ("Tesla M40", "../x"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
+                              ("Tesla M40", "../x"), ("Tesla M40", "sm_\u0665"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
             with self.subTest((device, image)):
                 self.runs[0][0]["device"].update(name=device, image=image)
                 self.assert_refused("gives no file name")
@@ -214,6 +222,27 @@ class Refusing(Refresh):
         (self.results / "m40-sm_52.jsonl").write_text("not json\n")
         self.assert_refused("m40-sm_52.jsonl' line 1 is not a record")
 
+    def test_what_would_be_left_out(self):
+        for name in ("a.jsonl.gz", "b.JSONL", "c.jsonl~"):
+            path = self.out / name
+            path.touch()
+            self.assert_refused(f"'{path}' would be left out")
+            path.unlink()
+
+    def test_a_record_of_another_image(self):
+        self.runs[1][BENCH]["image"]["arch"] = "compute_52"
+        self.assert_refused("in auto.jsonl has a bench record of image 'compute_52', expected 'sm_90'", arguments=["--accept", "why"])
+
+    def test_a_run_that_is_kept_under_another_name(self):
+        (self.results / "m40-sm_52.jsonl").write_text("".join(json.dumps(record) + "\n" for record in self.runs[1]), encoding="utf-8")
+        self.assert_refused("run bbbbbbbbbbbbbbbb in auto.jsonl is kept in m40-sm_52.jsonl, which stays", arguments=["--accept", "why"])
+
+    def test_a_file_too_long_to_be_read_again(self):
+        self.write()
+        size = (self.out / "auto.jsonl").stat().st_size
+        with unittest.mock.patch.object(refresh_records, "MAX_FILE_BYTES", size - 1):
+            self.assert_refused(f"would have {size:,} bytes, expected at most the {size - 1:,} that are read")
+
     def test_a_reason_is_not_empty(self):
         for text in ("", " \n"):
             with self.assertRaises(SystemExit) as ended:
@@ -273,6 +302,16 @@ class Doubting(Refresh):
             with self.subTest(end):
                 self.runs[1][-1].update(end)
                 self.assert_doubted(f"h200-sm_90.jsonl: m40llm-parity failed: exit code {end['exit_code']}")
+
+    def test_records_that_failed_in_a_run_that_says_otherwise(self):
+        for place, change in ((PARITY, {"passed": False, "fault": "x"}), (DECODE, {"passed": False}),
+                              (BENCH, {"recheck": dict(self.runs[1][BENCH]["recheck"], passed=False)})):
+            good = dict(self.runs[1][place])
+            self.runs[1][place].update(change)
+            with self.subTest(good["kind"]):
+                self.assert_doubted("h200-sm_90.jsonl: m40llm-parity has 1 failed records, though its end says that none failed")
+            self.runs[1][place] = good
+            self.keep()
 
     def test_a_comparison_of_nothing(self):
         for run in self.runs:
