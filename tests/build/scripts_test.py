@@ -1,5 +1,5 @@
 """scripts/run on a tree of stand-ins: which steps follow one that fails. --help of all scripts, which does nothing else. And what
-scripts/synthetic-model leaves."""
+scripts/gpu-bundle and scripts/synthetic-model leave."""
 import os
 import pathlib
 import resource
@@ -62,6 +62,56 @@ class Scripts(unittest.TestCase):
                 self.assertEqual([result.returncode, result.stderr], [0, ""], name)
                 self.assertGreater(len(result.stdout), 100, name)
         self.assertFalse((self.tree / "done").exists())
+
+
+class GpuBundle(unittest.TestCase):
+    """scripts/gpu-bundle on stand-ins: what it packs, and that a bundle with something missing is none."""
+
+    def setUp(self):
+        self.tree = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name in ("scripts/gpu-run", "tests/data/smollm2_oracle.json", "library/libbenchmark.so.1", "library/libpcre2-8.so.0",
+                     *(f"build/release/bin/{name}" for name in self.binaries())):
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).touch()
+        shutil.copy2(ROOT / "scripts/gpu-bundle", self.tree / "scripts/gpu-bundle")
+        (self.tree / "path").mkdir()
+        for name, command in (("scripts/setup", ":"), ("path/cmake", ":"), ("path/strip", 'cp "$3" "$2"'),
+                              ("path/ldd", 'cat "$LIBRARIES"')):
+            (self.tree / name).write_text(f"#!/bin/sh\n{command}\n")
+            (self.tree / name).chmod(0o755)
+
+    def binaries(self):
+        return ["m40llm-parity", "m40llm-bench", "m40llm-occupancy", "m40llm-decode", "m40llm_cuda_tests", "m40llm_language_tests"]
+
+    def run_it(self, *arguments, **places):
+        """The exit code, and what stands on stderr; `places` of libraries, by ldd."""
+        places = {name: self.tree / "library" / file for name, file in
+                  {"libbenchmark": "libbenchmark.so.1", "libpcre2-8": "libpcre2-8.so.0", "libc": "libc.so.6"}.items()} | places
+        libraries = self.tree / "libraries"
+        libraries.write_text("".join(f"\t{name}.so => {place} (0x0)\n" for name, place in places.items()))
+        environment = os.environ | {"PATH": f"{self.tree / 'path'}:{os.environ['PATH']}", "LIBRARIES": str(libraries)}
+        result = subprocess.run([self.tree / "scripts/gpu-bundle", *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return result.returncode, result.stderr
+
+    def packed(self):
+        bundle = self.tree / "build/gpu"
+        return sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()) if bundle.exists() else None
+
+    def test_what_is_packed(self):
+        self.assertEqual(self.run_it()[0], 0)
+        self.assertEqual(self.packed(), sorted(["gpu-run", "smollm2_oracle.json", "lib/libbenchmark.so.1", "lib/libpcre2-8.so.0",
+                                                *(f"bin/{name}" for name in self.binaries())]))
+
+    def test_a_library_that_is_not_there(self):
+        code, err = self.run_it(libbenchmark="not found")
+        self.assertEqual([code, self.packed()], [1, None])
+        self.assertIn("gpu-bundle: error: not on this machine, but needed by the programs: libbenchmark.so\n", err)
+        self.assertEqual(self.run_it(libbenchmark=self.tree / "lib" / "libbenchmark.so.1")[0], 1)
+        self.assertIsNone(self.packed())
+
+    def test_it_takes_no_arguments(self):
+        self.assertEqual(self.run_it("out"), (2, "gpu-bundle: error: 'out' is not expected; it takes no arguments\n"))
+        self.assertIsNone(self.packed())
 
 
 class SyntheticModel(unittest.TestCase):
