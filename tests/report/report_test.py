@@ -249,6 +249,13 @@ class Page(ReportTest):
         self.assertIn(f"Text not passed: {decode['fault']}", page)
         self.assertIn(f'not finite<br><b class="bad">{decode["fault"]}</b>', page)
 
+    def test_a_text_that_only_its_record_says_has_not_passed(self):
+        decode = self.find("decode", CPU)
+        decode.update(passed=False)
+        self.assertEqual(self.point("Text not passed, of prompt '")[1], "bad")
+        decode.update(stopped="interrupted")  # which the end says
+        self.assertFalse([text for text, _ in report.judge(reader.read([self.write()])[0])[2] if text.startswith("Text not")])
+
     def test_each_way_to_take_a_step_has_its_own_speed(self):
         by_launches = self.find("decode", CPU)
         by_graph = json.loads(json.dumps(by_launches)) | {"way": "graph", "decode_us": [time / 2 for time in by_launches["decode_us"]]}
