@@ -238,7 +238,7 @@ int run(const std::vector<std::string>& command) {
   if (plan) {
     const std::vector<std::string> given = line.given();
     for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
-                                   "--prompt", "--prompt-file", "--way"}) {
+                                   "--prompt", "--prompt-file", "--special", "--tokens", "--way"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
