@@ -33,6 +33,8 @@ Json figure(double value, std::string_view status) {
 
 /// What a records file begins with; behind it stands the version.
 constexpr std::string_view kFirstBytes = R"({"kind":"header","schema_version":)";
+/// What each of its lines begins with.
+constexpr std::string_view kRecordBytes = R"({"kind":")";
 
 /// The process that holds the lock on a file, as " (process 123)"; empty where the system does not tell.
 std::string holder_of(const struct stat& file) {
@@ -172,6 +174,14 @@ void RecordWriter::check_content() {
            ", expected " + std::to_string(kSchemaVersion));
   }
   const off_t whole = end_of_whole_lines(file_.get(), status.st_size);
+  if (whole > 0) {
+    std::string last_whole(kRecordBytes.size(), '\0');
+    const off_t at = end_of_whole_lines(file_.get(), whole - 1);
+    if (::pread(file_.get(), last_whole.data(), last_whole.size(), at) < 0) refuse(system_message(errno));
+    if (last_whole != kRecordBytes)
+      refuse("its last line is no record, beginning '" +
+             excerpt(last_whole.substr(0, last_whole.find('\n'))) + "'");
+  }
   if (whole == status.st_size) return;
   std::string last(static_cast<std::size_t>(std::min<off_t>(status.st_size - whole, kMostLineBytes)), '\0');
   if (::pread(file_.get(), last.data(), last.size(), whole) != static_cast<ssize_t>(last.size()))
@@ -180,7 +190,10 @@ void RecordWriter::check_content() {
   if (last.find('\r') != std::string::npos) {
     refuse("its last line has no newline but carriage returns; expected lines that end with a newline");
   }
-  if (last.front() == '{' && nlohmann::json::accept(last)) {  // an editor took the newline, and that alone
+  if (last.front() == '{' && nlohmann::json::accept(last)) {
+    if (!last.starts_with(kRecordBytes))
+      refuse("its last line is no record, beginning '" + excerpt(last) + "'");
+    // An editor took the newline, and that alone.
     if (::write(file_.get(), "\n", 1) != 1)
       refuse("the newline that its last line lacks cannot be written: " + system_message(errno));
     std::fprintf(stderr, "note: '%s' ended in a whole record without a newline, which was added\n",

@@ -253,6 +253,17 @@ TEST_F(RecordsTest, WhatCannotBeReadIsNamed) {
   EXPECT_THAT(message_of([&] { read_records("/proc/self/mem"); }), HasSubstr("EIO"));  // a read that fails
 }
 
+TEST_F(RecordsTest, ALastLineThatIsNoRecordIsRefusedAndKept) {
+  const std::string header = kHeader.dump() + "\n";
+  for (const std::string& last : {std::string("\n"), std::string("a note\n"), std::string("{\"a\":1}\n"),
+                                  std::string("{\"a\":1}"), std::string("\n{\"kind\":\"par")}) {
+    put(header + last);
+    EXPECT_THAT(message_of([&] { RecordWriter(file_, kHeader); }),
+                AllOf(HasSubstr(file_.string()), HasSubstr("its last line is no record")));
+    EXPECT_EQ(content(), header + last);
+  }
+}
+
 TEST_F(RecordsTest, AFileThatAnotherProgramCutsOrAddsToIsAnError) {
   for (const std::string& added : {std::string(), std::string("more\n")}) {
     std::filesystem::remove(file_);
@@ -280,10 +291,12 @@ TEST_F(RecordsTest, WhatNoReaderWouldTakeIsNotWritten) {
 }
 
 TEST_F(RecordsTest, AFileDoesNotGrowPastWhatReadersTake) {
-  put(kHeader.dump() + "\n");
-  const std::size_t size = kMostFileBytes - kHeader.dump().size() - 1;
-  std::filesystem::resize_file(file_, size - 1);  // a hole, so that it takes no space
-  std::ofstream(file_, std::ios::app) << '\n';
+  const std::string header = kHeader.dump() + "\n";
+  const std::string last = "\n" + example::end().dump() + "\n";
+  put(header);
+  // A hole, so that it takes no space.
+  std::filesystem::resize_file(file_, kMostFileBytes - header.size() - last.size());
+  std::ofstream(file_, std::ios::app) << last;
   RecordWriter writer(file_, kHeader);  // exactly as long as may be
   EXPECT_THAT(message_of([&] { writer.append(example::end()); }),
               AllOf(HasSubstr(file_.string()), HasSubstr("readers take at most 134217728")));
