@@ -1,6 +1,7 @@
 """scripts/refresh-records: what is kept and under which name, what is refused, what must be accepted, and that nothing is half-written."""
 import contextlib
 import copy
+import fcntl
 import glob
 import importlib.machinery
 import importlib.util
@@ -361,6 +362,19 @@ class Writing(Refresh):
 
         with unittest.mock.patch("os.replace", side_effect=stopped):
             self.assertEqual([self.refresh()[0], sorted(self.kept())], [130, ["h200-compute_52.jsonl", "h200-sm_90.jsonl"]])
+
+    def test_another_at_work_in_the_same_folder(self):
+        folder = os.open(self.results, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        self.assert_refused(f"another refresh-records is at work in '{self.results}'")
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        self.keep()
+
+    def test_a_folder_that_is_not_there(self):
+        self.results.rmdir()
+        code, _, err = self.refresh()
+        self.assertEqual([code, err], [1, f"refresh-records: error: cannot open the folder '{self.results}': No such file or directory\n"])
 
     def test_two_names_of_one_file(self):
         self.keep()
