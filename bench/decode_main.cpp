@@ -237,8 +237,8 @@ int run(const std::vector<std::string>& command) {
   if (options.decode.model.empty()) throw UsageError("--model is needed: the name of a GGUF file");
   if (plan) {
     const std::vector<std::string> given = line.given();
-    for (const char* const flag :
-         {"--json", "--logits", "--oracle", "--against", "--find-not-finite", "--prompt", "--prompt-file"}) {
+    for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
+                                   "--prompt", "--prompt-file", "--special", "--tokens"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }

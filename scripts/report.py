@@ -106,6 +106,8 @@ def judge(runs):
     for record in decodes:
         if "fault" in record:
             add(f"Text not passed: {record['fault']}", "bad")
+        elif not record.get("passed", True) and record["stopped"] != "interrupted":
+            add(f"Text not passed, of prompt {ascii(record['prompt'][:40])}", "bad")
     bench = of_kind(runs, "bench")
     if bench:
         wrong = sum(not record["recheck"]["passed"] for _, record in bench)

@@ -790,7 +790,8 @@ class Decode(CliTest):
         longer = self.assert_ok(self.decode(path, "--plan", "--context", "8")).stdout.splitlines()
         changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
         self.assertEqual(changed, ["attention", "total"])
-        for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"], ["--logits", self.folder / "x.npy"]):
+        for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"],
+                     ["--logits", self.folder / "x.npy"], ["--tokens", "3"], ["--special"]):
             self.assert_error(self.decode(path, "--plan", *flag), 2, "--plan decodes nothing", flag[0])
         self.assertFalse((self.folder / "x.jsonl").exists())
 

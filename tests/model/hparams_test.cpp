@@ -168,6 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
         with("infinite_base", "llama.rope.freq_base", INFINITY, {"inf", "at least 1"}),
         with("scaled_rope", "llama.rope.scaling.type", "linear", {"'linear'", "'none'"}),
         with("scaled_rope_without_a_type", "llama.rope.scaling.factor", 4.f, {"is 4", "expected 1"}),
+        with("scaled_rope_of_another_length", "llama.rope.scaling.attn_factor", 2.f, {"is 2", "expected 1"}),
         with("scaled_rope_of_older_files", "llama.rope.scale_linear", 4.f, {"is 4", "expected 1"}),
         with("part", "split.count", 2u, {"is part 1 of 2"}),
         with("experts", "llama.expert_count", 8u, {"is 8", "expected 0"})),
