@@ -330,6 +330,21 @@ TEST(Llama, AStepLaunchesFiveKernelsALayer) {
   }
 }
 
+/// Q, K and V are of three formats here, and so of three launches, of which that of Q alone writes an activation.
+TEST(Llama, AStepSaysWhatItsOpsWrite) {
+  const OpenModelFile model{ModelFile()};
+  const Loaded loaded(model.file);
+  std::map<std::string, std::size_t> n_values;
+  for (const PlannedOp& op : loaded.model.plan(Way::launches)) {
+    if (op.layer != 0) continue;
+    n_values[op.label] = op.values.size();
+    EXPECT_EQ(op.writes, op.values.empty() ? Writes::kv_cache : Writes::activation) << op.label;
+  }
+  EXPECT_EQ(n_values.at("Q"), 4 * 16U);
+  EXPECT_EQ(n_values.at("K"), 0U);
+  EXPECT_EQ(n_values.at("V"), 0U);
+}
+
 /// By K and V of its heads in binary16, in each layer.
 TEST(Llama, AStepReadsEachPositionItAttendsTo) {
   const OpenModelFile model{ModelFile()};
