@@ -363,7 +363,18 @@ TEST_F(LlamaInputs, NeedPositionsThatHaveRoom) {
                 AllOf(HasSubstr("position " + std::to_string(position)), EndsWith("0 to 3")));
   }
   const std::uint64_t launches = device_->counters().launches;
+  EXPECT_THAT(message_of([&] {
+                llama.start(*stream_, std::vector{1, 2, 3, 4, 5}, Way::launches);
+              }),
+              AllOf(HasSubstr("a prompt of 5 tokens"), EndsWith("room for 4")));
+  EXPECT_NO_THROW(llama.start(*stream_, std::vector{1, 2, 3, 4}, Way::launches));
   EXPECT_EQ(launches, 0U);  // nothing of a refused step was queued
+  // A step goes on behind a forward pass.
+  llama.forward(*stream_, 1, 3);
+  EXPECT_THAT(message_of([&] { llama.step(*stream_); }), AllOf(HasSubstr("position 4"), EndsWith("0 to 3")));
+  llama.forward(*stream_, 1, 2);
+  EXPECT_NO_THROW(llama.step(*stream_));
+  EXPECT_NO_THROW(stream_->synchronize());
 }
 
 }  // namespace
