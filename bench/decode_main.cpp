@@ -190,7 +190,7 @@ int print_plan(const Options& options) {
   const std::unique_ptr<Device> device = open_device(options.common.device);
   std::cerr << describe(device->info()) << std::endl;
   const Decoder decoder(*device, options.decode);
-  std::cout << plan_table(decoder.model().plan(Way::launches), decoder.model().n_positions());
+  std::cout << plan_table(decoder.model().plan(options.ways.front()), decoder.model().n_positions());
   return 0;
 }
 
@@ -227,8 +227,8 @@ int run(const std::vector<std::string>& command) {
             "a step whose logits are not finite is taken again, op by op: the first such op is named");
   bool plan = false;
   line.flag("--plan", plan,
-            "print what a step launches, as a table, for a step that attends to all of --context, and decode "
-            "nothing");
+            "print what a step by the one --way launches (graph: its kernels), as a table, for a step that "
+            "attends to all of --context, and decode nothing");
   add_json_flag(line, options.common.json);
   add_device_flags(line, options.common.device);
   if (const auto code = line.parse(command)) return *code;
@@ -236,10 +236,12 @@ int run(const std::vector<std::string>& command) {
   if (plan) {
     const std::vector<std::string> given = line.given();
     for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
-                                   "--prompt", "--prompt-file", "--way"}) {
+                                   "--prompt", "--prompt-file", "--special", "--tokens"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
+    if (options.ways.size() != 1)
+      throw UsageError("--plan takes one --way; there are " + std::to_string(options.ways.size()));
     return print_plan(options);
   }
   options.decode.special = prompt_flags.special();

@@ -34,7 +34,10 @@ LogitsFile::LogitsFile(const std::filesystem::path& path, std::size_t n_vocab)
   static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
   partial_ += ".partial." + std::to_string(::getpid());
   struct stat status {};
-  const bool exists = ::stat(path_.c_str(), &status) == 0;
+  const bool exists =
+      ::stat(path.c_str(), &status) == 0;  // not path_: links of /proc lead to what has no name
+  if (!exists && errno != ENOENT)
+    throw Error("--logits '" + path.string() + "' could not be opened for writing: " + system_message(errno));
   const auto refuse = [&](const std::string& what) {
     throw Error("--logits '" + path.string() + "' is " + what + "; the name of a file to write is expected");
   };
@@ -46,6 +49,8 @@ LogitsFile::LogitsFile(const std::filesystem::path& path, std::size_t n_vocab)
   errno = 0;
   file_.open(partial_, std::ios::binary | std::ios::trunc);
   check("opened for writing");
+  if (exists && ::chmod(partial_.c_str(), status.st_mode & 0777) != 0)  // who may read it stays so
+    throw Error("--logits '" + path.string() + "' could not be opened for writing: " + system_message(errno));
   write_header();
 }
 

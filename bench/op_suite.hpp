@@ -110,21 +110,28 @@ class Scratch final : public Output {
   Buffer<std::byte> buffer_;
 };
 
-/// Memory of a variant that its launches find as zeros and leave as zeros, with a guard behind it.
+/// Memory of a variant that its launches find as zeros and leave as zeros, with a guard behind it: of what is no zero,
+/// since a counter too many would be left as zero there too.
 class State final : public Output {
  public:
-  State(Device& device, std::size_t bytes) : buffer_(device, bytes + kGuard, "state") {}
+  State(Device& device, std::size_t bytes) : bytes_(bytes), buffer_(device, bytes + kGuard, "state") {}
   std::byte* data() const { return buffer_.data(); }
 
-  void reset(Stream& stream) const override { stream.fill(buffer_.data(), 0, buffer_.bytes()); }
+  void reset(Stream& stream) const override {
+    stream.fill(buffer_.data(), 0, bytes_);
+    stream.fill(buffer_.data() + bytes_, Scratch::kPoison, kGuard);
+  }
   void judge(Stream& stream, Verdict& verdict, OutputHash&) const override {
     const std::vector<std::byte> after = buffer_.download(stream);
-    const auto left = std::ranges::find_if(after, [](std::byte b) { return b != std::byte{0}; });
-    if (left != after.end())
-      fail_guard(verdict, static_cast<std::size_t>(left - after.begin()), std::to_integer<int>(*left));
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      if (after[i] == (i < bytes_ ? std::byte{0} : std::byte{Scratch::kPoison})) continue;
+      fail_guard(verdict, i, std::to_integer<int>(after[i]));
+      return;
+    }
   }
 
  private:
+  std::size_t bytes_;
   Buffer<std::byte> buffer_;
 };
 
@@ -268,10 +275,12 @@ class OpTrial final : public Trial {
       outputs_.push_back(std::move(state));
     }
     launches_ = variant.launches(params, device.n_sms(), memory);
-    // A block makes at least one row, head or element: the last n of them are in the last n blocks.
+    // A block makes at least one row, head or element: the last n of them are in the last n blocks. Not so where the
+    // grid is made for the device's SMs: its blocks walk over the op, and all are run.
     LaunchConfig& config = launches_.front().config;
     const std::size_t blocks = std::size_t{config.grid.x} * config.grid.y;
-    if (launches_.size() == 1 && holder.judged() > 0 && holder.judged() < blocks)
+    if (variant.config_on == nullptr && launches_.size() == 1 && holder.judged() > 0 &&
+        holder.judged() < blocks)
       config.unread_blocks = static_cast<unsigned>(blocks - holder.judged());
   }
 

@@ -129,7 +129,9 @@ void add_device_flags(CommandLine& line, DeviceOptions& options) {
 }
 
 void add_json_flag(CommandLine& line, std::string& json) {
-  line.file("--json", json, "append this run's records to FILE (JSON Lines, see results/README.md)");
+  line.file("--json", json,
+            "append this run's records to FILE (JSON Lines, see results/README.md); folders that are missing "
+            "are made");
 }
 
 int run_program(const char* program, int argc, char** argv,

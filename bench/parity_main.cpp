@@ -163,8 +163,10 @@ int run(const std::vector<std::string>& command) {
 
   const Selection selection = select(options);
   if (selection.cases.empty()) {
-    throw Error("no case matches --op '" + options.op + "' --filter '" + options.filter + "' in sweep '" +
-                options.sweep + "' (--list shows the cases)");
+    throw Error("no case matches" +
+                (options.op.empty() ? "" : " --op '" + options.op + "' (an op's whole name)") +
+                (options.filter.empty() ? "" : " --filter '" + options.filter + "'") + " in sweep '" +
+                options.sweep + "'; --list with nothing but --sweep shows the cases");
   }
   if (options.list) {
     for (const Case& c : selection.cases) std::cout << c.line() << "\n";
@@ -271,11 +273,17 @@ int run(const std::vector<std::string>& command) {
   if (not_run > 0) std::cout << ", " << not_run << " not run";
   std::cout << "\n";
 
-  const std::string why = not_run > 0                    ? (device_lost ? "the device failed" : "interrupted")
-                          : unavailable > 0              ? "more memory than the device has"
-                          : selection.not_applicable > 0 ? "the variant does not take the shape"
-                                                         : "";
-  return log.finish(done - failed, failed, selection.not_applicable + unavailable + not_run, why,
+  const std::size_t skipped = selection.not_applicable + unavailable + not_run;
+  std::string why;
+  const auto add_reason = [&](std::size_t cases, const char* reason) {
+    if (cases == 0) return;
+    why += (why.empty() ? "" : ", ") + std::string(reason);
+    if (cases < skipped) why += " (" + std::to_string(cases) + ")";
+  };
+  add_reason(not_run, device_lost ? "the device failed" : "interrupted");
+  add_reason(unavailable, "more memory than the device has");
+  add_reason(selection.not_applicable, "the variant does not take the shape");
+  return log.finish(done - failed, failed, skipped, why,
                     failed > 0 || not_run > 0 || done == 0 || no_evidence ? 1 : 0,
                     options.against.empty() ? Json(nullptr) : evidence.json());
 }

@@ -31,10 +31,10 @@ Json figure(double value, std::string_view status) {
   return {{"value", value}, {"status", status}};
 }
 
-constexpr std::size_t kMostFileBytes = std::size_t{128} << 20;
-constexpr std::size_t kMostLineBytes = std::size_t{16} << 20;
 /// What a records file begins with; behind it stands the version.
 constexpr std::string_view kFirstBytes = R"({"kind":"header","schema_version":)";
+/// What each of its lines begins with.
+constexpr std::string_view kRecordBytes = R"({"kind":")";
 
 /// The process that holds the lock on a file, as " (process 123)"; empty where the system does not tell.
 std::string holder_of(const struct stat& file) {
@@ -133,6 +133,9 @@ RecordWriter::RecordWriter(const std::filesystem::path& path, const Json& header
   if (regular_) {
     lock();
     check_content();
+    if (::fstat(file_.get(), &status) != 0)
+      throw Error("cannot open '" + path.string() + "' for records: " + system_message(errno));
+    size_ = status.st_size;
   }
   write_line(header);
 }
@@ -171,6 +174,14 @@ void RecordWriter::check_content() {
            ", expected " + std::to_string(kSchemaVersion));
   }
   const off_t whole = end_of_whole_lines(file_.get(), status.st_size);
+  if (whole > 0) {
+    std::string last_whole(kRecordBytes.size(), '\0');
+    const off_t at = end_of_whole_lines(file_.get(), whole - 1);
+    if (::pread(file_.get(), last_whole.data(), last_whole.size(), at) < 0) refuse(system_message(errno));
+    if (last_whole != kRecordBytes)
+      refuse("its last line is no record, beginning '" +
+             excerpt(last_whole.substr(0, last_whole.find('\n'))) + "'");
+  }
   if (whole == status.st_size) return;
   std::string last(static_cast<std::size_t>(std::min<off_t>(status.st_size - whole, kMostLineBytes)), '\0');
   if (::pread(file_.get(), last.data(), last.size(), whole) != static_cast<ssize_t>(last.size()))
@@ -179,7 +190,10 @@ void RecordWriter::check_content() {
   if (last.find('\r') != std::string::npos) {
     refuse("its last line has no newline but carriage returns; expected lines that end with a newline");
   }
-  if (last.front() == '{' && nlohmann::json::accept(last)) {  // an editor took the newline, and that alone
+  if (last.front() == '{' && nlohmann::json::accept(last)) {
+    if (!last.starts_with(kRecordBytes))
+      refuse("its last line is no record, beginning '" + excerpt(last) + "'");
+    // An editor took the newline, and that alone.
     if (::write(file_.get(), "\n", 1) != 1)
       refuse("the newline that its last line lacks cannot be written: " + system_message(errno));
     std::fprintf(stderr, "note: '%s' ended in a whole record without a newline, which was added\n",
@@ -202,14 +216,26 @@ void RecordWriter::append(const Json& record) {
 void RecordWriter::write_line(const Json& record) {
   // Text from a model may end inside a UTF-8 sequence: replaced rather than refused.
   const std::string line = record.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
-  struct stat before {};
-  if (regular_ && ::fstat(file_.get(), &before) != 0)
-    throw Error("cannot write a record to '" + path_.string() + "': " + system_message(errno));
+  const auto refuse = [this](const std::string& why) {
+    throw Error("cannot write a record to '" + path_.string() + "': " + why);
+  };
+  if (line.size() > kMostLineBytes)
+    refuse("it has " + std::to_string(line.size()) + " bytes, and readers take at most " +
+           std::to_string(kMostLineBytes));
+  if (regular_) {
+    struct stat before {};
+    if (::fstat(file_.get(), &before) != 0) refuse(system_message(errno));
+    expect_size(before.st_size);
+    if (const std::size_t after = static_cast<std::size_t>(size_) + line.size(); after > kMostFileBytes)
+      refuse("the file would have " + std::to_string(after) + " bytes, and readers take at most " +
+             std::to_string(kMostFileBytes) + "; expected another file");
+  }
   ssize_t written = 0;
   do {
     written = ::write(file_.get(), line.data(), line.size());
   } while (written < 0 && errno == EINTR);
   if (written == static_cast<ssize_t>(line.size())) {
+    size_ += written;
     ++count_;
     return;
   }
@@ -219,10 +245,17 @@ void RecordWriter::write_line(const Json& record) {
                                     " bytes were written: is the disk full?";
   std::string left;
   if (regular_) {
-    left = ::ftruncate(file_.get(), before.st_size) == 0 ? "; the file ends with its last whole record"
-                                                         : "; its last line is torn";
+    left = ::ftruncate(file_.get(), size_) == 0 ? "; the file ends with its last whole record"
+                                                : "; its last line is torn";
   }
-  throw Error("cannot write a record to '" + path_.string() + "': " + why + left);
+  refuse(why + left);
+}
+
+void RecordWriter::expect_size(off_t found) const {
+  if (found == size_) return;
+  throw Error("another program changed the records file '" + path_.string() +
+              "' while this run was writing it: it has " + std::to_string(found) + " bytes, expected " +
+              std::to_string(size_));
 }
 
 void RecordWriter::sync() {
@@ -238,6 +271,7 @@ void RecordWriter::sync() {
     throw Error("the records file '" + path_.string() +
                 "' was removed or replaced while this run was writing it");
   }
+  expect_size(mine.st_size);
 }
 
 Records read_records(const std::filesystem::path& path) {

@@ -31,6 +31,10 @@ Json named(const std::vector<std::pair<std::string, int>>& sizes);
 /// 64 bits as 16 hexadecimal digits.
 std::string hex(std::uint64_t value);
 
+/// The most that readers take: of a file, and of a line of it.
+inline constexpr std::size_t kMostFileBytes = std::size_t{128} << 20;
+inline constexpr std::size_t kMostLineBytes = std::size_t{16} << 20;
+
 /// Appends the records of one run to a file: its header when it is opened, then each record with the run's
 /// id. Every record is one write(2) of one line, so that a run cut short leaves whole records and at most one
 /// torn line. A regular file is locked (flock) for the writer's life: a second writer is refused, whoever it
@@ -44,10 +48,11 @@ class RecordWriter {
   RecordWriter(const std::filesystem::path& path, const Json& header);
 
   /// Adds "run" behind the kind. Throws Error naming the file and the system's error if the record could not
-  /// be written whole; the file is then cut back to the last whole record.
+  /// be written whole; the file is then cut back to the last whole record. Throws Error and writes nothing if
+  /// no reader would take the record or the file with it, or another program changed the file's size.
   void append(const Json& record);
   /// Brings what was appended to the disk: at the end of a group of cases. Throws Error, also if the file was
-  /// removed or replaced meanwhile: the records would be lost.
+  /// removed, replaced, cut or added to meanwhile: the records would be lost.
   void sync();
 
   const std::filesystem::path& path() const { return path_; }
@@ -58,10 +63,13 @@ class RecordWriter {
   void lock();
   void check_content();
   void write_line(const Json& record);
+  /// Of the regular file. Throws Error unless it has the size that this writer left.
+  void expect_size(off_t found) const;
 
   std::filesystem::path path_;
   Descriptor file_;
   bool regular_ = false;
+  off_t size_ = 0;  ///< of a regular file, as this writer left it
   Json run_;
   std::size_t count_ = 0;
 };

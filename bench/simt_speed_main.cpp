@@ -70,16 +70,19 @@ void count(benchmark::State& state) {
 }
 
 void plain_loop(benchmark::State& state) {
+  if (interrupted()) return state.SkipWithError("interrupted");
   std::vector<float> y(kSize);
   for ([[maybe_unused]] auto _ : state) {
     gemv(problem(), y.data());
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
+    if (interrupted()) return state.SkipWithError("interrupted");
   }
   count(state);
 }
 
 void simt_device(benchmark::State& state) {
+  if (interrupted()) return state.SkipWithError("interrupted");
   DeviceOptions options;
   options.simt_workers = 1;
   const std::unique_ptr<Device> device = open_simt_device(options);
@@ -96,6 +99,7 @@ void simt_device(benchmark::State& state) {
   for ([[maybe_unused]] auto _ : state) {
     for (const Launch& launch : variant.launches(params, device->n_sms(), {})) stream->launch(launch);
     stream->synchronize();
+    if (interrupted()) return state.SkipWithError("interrupted");
   }
   count(state);
   std::vector<float> expected(kSize);
@@ -143,6 +147,7 @@ int run(const std::vector<std::string>& command) {
   benchmark::RegisterBenchmark("simt_device", simt_device)->UseRealTime()->Unit(benchmark::kMillisecond);
   Reporter reporter;
   run_benchmarks(reporter);
+  if (interrupted()) return kInterrupted;
   if (reporter.loop > 0 && reporter.device > 0) {
     std::printf("%s: loop %.1f, SIMT device %.1f M multiply-adds/s: %.3f of it\n",
                 simt::kChecked ? "checked" : "plain", reporter.loop / 1e6, reporter.device / 1e6,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/gguf/file.hpp"
+#include "engine/ops/gemv.hpp"
 #include "reference/dequantize.hpp"
 
 /// Weight matrices for the classes of inputs of the products' gates, as GGUF blocks, and the x that goes with
@@ -29,6 +30,11 @@ constexpr reference::Format in_reference(Format format) {
   constexpr reference::Format kFormats[] = {M40LLM_FORMATS(M40LLM_FORMAT)};
 #undef M40LLM_FORMAT
   return kFormats[static_cast<std::size_t>(format)];
+}
+
+/// The widest row that an op normalizes itself, in whole blocks of the format.
+constexpr int widest_normed(const FormatTraits& format) {
+  return kWidestNormed / format.block * format.block;
 }
 
 struct ProductInputs {

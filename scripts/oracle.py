@@ -9,7 +9,7 @@ Run by hand when the model, the prompts or the texts change; the tests only read
   smollm2_oracle_unrounded.json   the first prompt with K and V as they are
   smollm2_tokens.json   texts and the tokens llama.cpp's tokenizer makes of them (no special tokens added or
                         parsed)
-The format of both is described in tests/data/README.md. The same model gives the same bytes again.
+Their format is described in tests/data/README.md. The same model gives the same bytes again.
 
 Usage:
   .venv-oracle/bin/python scripts/oracle.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out tests/data

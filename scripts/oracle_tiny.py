@@ -7,9 +7,12 @@ M40LLM_KEEP_MODELS=FOLDER m40llm_model_tests --gtest_filter='*TinyOracle*' write
 import ctypes
 import sys
 
-import gguf
-import llama_cpp
-import numpy as np
+try:
+    import gguf
+    import llama_cpp
+    import numpy as np
+except ImportError as error:
+    sys.exit(f"oracle_tiny.py: error: {error}: the head of oracle.py says how its environment is made")
 
 src,dst=sys.argv[1:3]
 r=gguf.GGUFReader(src)

@@ -26,7 +26,7 @@ class RecordsError(Exception):
 
 class Run:
     """One program's run: its header, its records in their order, and its end, None if it was cut short; `lines` as they stand in files,
-    the header's first."""
+    but the header's first and the end's last."""
 
     def __init__(self, header, file, line):
         self.header, self.file, self.records, self.end, self.lines = header, file, [], None, [line]
@@ -246,7 +246,7 @@ def expected(schema, rule=None):
 
 def join(found):
     """The runs. Each record belongs to the header with its run id, must be of the same kind of device, and ends it at most once."""
-    runs, headers = {}, {}
+    runs, headers, ends = {}, {}, {}
     for where, path, line, record in found:
         if record["kind"] != "header":
             continue
@@ -265,11 +265,13 @@ def join(found):
             raise RecordsError(f"{where}: '{record['kind']}' record of run {record['run']}, which has no header")
         if record["device_kind"] != run.kind:
             raise RecordsError(f"{where}: device_kind is '{record['device_kind']}', but the header of run {record['run']} says '{run.kind}'")
-        run.lines.append(line)
         if record["kind"] != "end":
             run.records.append(record)
+            run.lines.append(line)
         elif run.end is None:
-            run.end = record
+            run.end, ends[record["run"]] = record, line
         else:
             raise RecordsError(f"{where}: second end of run {record['run']}")
+    for run, line in ends.items():
+        runs[run].lines.append(line)
     return list(runs.values())

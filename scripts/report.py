@@ -106,6 +106,8 @@ def judge(runs):
     for record in decodes:
         if "fault" in record:
             add(f"Text not passed: {record['fault']}", "bad")
+        elif not record.get("passed", True) and record["stopped"] != "interrupted":
+            add(f"Text not passed, of prompt {ascii(record['prompt'][:40])}", "bad")
     bench = of_kind(runs, "bench")
     if bench:
         wrong = sum(not record["recheck"]["passed"] for _, record in bench)
@@ -127,7 +129,8 @@ def judge(runs):
             add(f"{name}: hashes held against other files: {against['equal']:,} equal, {against['different']:,} different, "
                 f"{against['stale']:,} stale, {against['not_recorded']:,} not recorded", against["equal"] > 0 and against["different"] == 0)
         if end["interrupted"]:
-            add(f"{name} was interrupted; {end['skipped']:,} left out", "cut")
+            several = f": {end['skipped_why']}" if end["skipped_why"] not in ("", "interrupted") else ""
+            add(f"{name} was interrupted; {end['skipped']:,} left out{several}", "cut")
         elif end["exit_code"] != 0 and end["failed"] == 0:
             add(f"{name} ended with exit code {end['exit_code']}", "bad")
         elif end["failed"] != 0 and end["exit_code"] == 0:

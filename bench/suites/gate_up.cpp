@@ -15,7 +15,16 @@ class GateUp final : public OpSuite<GateUpParams> {
       : OpSuite(gate_up_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block, kWidestNormed}},
                 {.smoke = {{5, 64}},
                  .model = {{1536, 576}, {5632, 2048}},
-                 .edge = {{1, 32}, {31, 64}, {33, 96}, {7, 992}, {3, 2080}, {17, 4096}, {3, 8192}},
+                 .edge = {{1, 32},
+                          {31, 64},
+                          {33, 96},
+                          {7, 992},
+                          {3, 2080},
+                          {17, 4096},
+                          {3, 8192},
+                          {5, 7},
+                          {3, 1021},
+                          {2, widest_normed(format)}},
                  .bench = {{1536, 576}, {5632, 2048}, {14336, 4096}}}),
         format_(format.format) {}
 

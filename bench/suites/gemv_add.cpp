@@ -14,7 +14,15 @@ class GemvAdd final : public OpSuite<GemvAddParams> {
       : OpSuite(gemv_add_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block}},
                 {.smoke = {{5, 64}},
                  .model = {{576, 576}, {576, 1536}, {2048, 2048}},
-                 .edge = {{1, 32}, {31, 64}, {33, 96}, {7, 992}, {3, 2080}, {17, 5632}, {3, 12320}},
+                 .edge = {{1, 32},
+                          {31, 64},
+                          {33, 96},
+                          {7, 992},
+                          {3, 2080},
+                          {17, 5632},
+                          {3, 12320},
+                          {5, 7},
+                          {3, 1021}},
                  .bench = {{2048, 2048}, {2048, 5632}, {4096, 4096}, {4096, 14336}}}),
         format_(format.format) {}
 

@@ -15,7 +15,16 @@ class NormGemv final : public OpSuite<NormGemvParams> {
                 {{"rows"}, {"cols", 1, format.block, kWidestNormed}},
                 {.smoke = {{5, 64}},
                  .model = {{2048, 576}, {4096, 2048}},
-                 .edge = {{1, 32}, {31, 64}, {33, 96}, {7, 992}, {3, 2080}, {17, 4096}, {3, 8192}},
+                 .edge = {{1, 32},
+                          {31, 64},
+                          {33, 96},
+                          {7, 992},
+                          {3, 2080},
+                          {17, 4096},
+                          {3, 8192},
+                          {5, 7},
+                          {3, 1021},
+                          {2, widest_normed(format)}},
                  .bench = {{49152, 576}, {32000, 2048}, {128256, 4096}}}),
         format_(format.format) {}
 

@@ -17,6 +17,17 @@ namespace {
 
 constexpr std::string_view kM40Arch = "sm_52";
 
+/// Flags that a GPU would leave out of account in silence.
+void refuse_simt_flags(const DeviceOptions& options, const cuda::Gpu& gpu) {
+  const auto refuse = [&gpu](const char* flag) {
+    throw UsageError(std::string(flag) + " is of the SIMT device, and " + gpu.name +
+                     " is a GPU: expected with --device simt alone");
+  };
+  if (options.simt_order != SimtOrder::ascending) refuse("--order");
+  if (options.simt_seed != 0) refuse("--seed");
+  if (options.simt_workers != 0) refuse("--workers");
+}
+
 /// "cuda:3" is 3, "cuda" and "auto" none. Throws UsageError on anything else.
 std::optional<int> wanted_ordinal(const std::string& device) {
   constexpr std::string_view kPrefix = "cuda:";
@@ -61,6 +72,10 @@ bool says_yes(const char* name) {
 
 std::unique_ptr<Device> open_simt(const DeviceOptions& options, bool require_sm52, const std::string& why,
                                   const std::string& why_no_gpu) {
+  if (options.simt_seed != 0 && options.simt_order != SimtOrder::random) {
+    throw UsageError("--seed " + std::to_string(options.simt_seed) +
+                     " is of --order random: expected with it alone, as the other orders need none");
+  }
   if (require_sm52) throw Error("a GPU of sm_52 is required" + why);
   if (options.image != "auto")
     throw Error("image '" + options.image + "' needs a GPU, the SIMT device has no images" + why);
@@ -86,6 +101,7 @@ std::unique_ptr<Device> open_device(const DeviceOptions& options) {
     return open_simt(options, require_sm52, std::string(": ") + none.what(), none.why());
   }
   const cuda::Gpu gpu = choose_gpu(gpus, ordinal);
+  refuse_simt_flags(options, gpu);
   if (require_sm52 && gpu.arch() != kM40Arch) {
     throw Error("a GPU of sm_52 is required, and " + gpu.name + " is " + gpu.arch());
   }

@@ -29,7 +29,8 @@ void check_device_name(const std::string& device);
 
 /// Opens the device asked for; "auto" takes the first GPU of sm_52, else the first GPU, else the SIMT device.
 /// Throws Error when there is no such device, when the image does not run on it, or when --require-sm52 is
-/// not met; UsageError on an unknown name, and on an M40LLM_REQUIRE_SM52 that is neither yes nor no.
+/// not met; UsageError on an unknown name, on an M40LLM_REQUIRE_SM52 that is neither yes nor no, and on flags of
+/// the SIMT device that would change nothing: on a GPU, and a seed without random order.
 std::unique_ptr<Device> open_device(const DeviceOptions& options);
 
 /// One line on a device: "device: NVIDIA H200 (sm_90, 132 SMs), kernels compute_52" or "device: SIMT ... (no

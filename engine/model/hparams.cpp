@@ -125,6 +125,10 @@ Hparams read_hparams(const gguf::File& file) {
       file.fail(name + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
     }
   }
+  // It multiplies cosines and sines, whatever the type.
+  const std::string length_factor = key("rope.scaling.attn_factor");
+  if (const float factor = file.f32_or(length_factor, 1); factor != 1)
+    file.fail(length_factor + " is " + std::to_string(factor) + "; expected 1 (no scaling)");
   if (file.has(key("expert_count")) && file.u32(key("expert_count")) != 0) {
     file.fail(key("expert_count") + " is " + std::to_string(file.u32(key("expert_count"))) +
               "; expected 0 (no experts)");

@@ -128,6 +128,12 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
 __device__ __forceinline__ void atomic_add_release(unsigned* p, unsigned v) {
   asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
+__device__ __forceinline__ unsigned load_relaxed(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+/// A look at a flag, and what makes the last one an acquire.
 __device__ __forceinline__ unsigned look(const unsigned* p) { return load_acquire(p); }
 __device__ __forceinline__ void seen() {}
 __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) {
@@ -143,12 +149,12 @@ __device__ __forceinline__ void store_release(unsigned* p, unsigned v) {
   __threadfence();
   store_relaxed(p, v);
 }
-/// A look at a flag, and what makes it an acquire: once, behind the last look.
-__device__ __forceinline__ unsigned look(const unsigned* p) {
+__device__ __forceinline__ unsigned load_relaxed(const unsigned* p) {
   unsigned v;
   asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
 }
+__device__ __forceinline__ unsigned look(const unsigned* p) { return load_relaxed(p); }
 __device__ __forceinline__ void seen() { __threadfence(); }
 __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
   const unsigned v = look(p);

@@ -115,7 +115,7 @@ bool host_access(const char* name, const void* at, std::size_t bytes, std::vecto
   if (!host_may(name, kWrite ? Fault::out_of_bounds_write : Fault::out_of_bounds_read, address, bytes,
                 reports))
     return false;
-  LaunchClock* const copy = begin_launch(name, 1, 1);
+  LaunchClock* const copy = begin_copy(name);
   const Actor actor{Id{copy->first_task} << kTaskShift, copy->before_id, copy, nullptr};
   std::size_t n_never = 0;
   std::size_t first_never = 0;

@@ -32,6 +32,11 @@ struct StreamClock {
   StreamClock();
   unsigned number;
   Times times;
+  /// What a kernel that does not wait for the last one comes after: all up to this turn, below this identity. Of no
+  /// matter if the last was a copy.
+  std::uint64_t early_turn = 0;
+  std::uint64_t early_id = 0;
+  bool last_was_kernel = false;
 };
 /// The calling thread works on this stream from now on; threads that never say so share one.
 void enter(StreamClock* stream);
@@ -47,7 +52,8 @@ bool host_reads(const void* memory, std::size_t bytes, std::vector<Report>& repo
 
 struct LaunchClock;
 struct BlockClock;
-/// What ran in an earlier launch happened before a later one on the same stream.
+/// What ran in an earlier launch happened before a later one on the same stream; before one that overlaps, from where its
+/// lanes have waited for earlier kernels.
 LaunchClock* launch_begins(const Launch& launch);
 void launch_ends(LaunchClock* launch);
 /// Address space for a block's shared memory, guard zones between its pieces included.
@@ -60,6 +66,9 @@ void block_begins(Block& block, LaunchClock* launch);
 /// [address, address + bytes) of the running block's arena is one piece of shared memory, never written.
 void shared_allocated(Block& block, std::byte* address, std::size_t bytes);
 void block_ends(Block& block);
+
+/// The running lane waits for earlier kernels.
+void earlier_kernels_ended();
 
 void barrier_passed(Block& block);
 /// The lanes of `mask` passed a __syncwarp.

@@ -206,14 +206,18 @@ void set_task_limit(std::uint32_t limit) {
   t.task_limit = std::min(limit, kMaxTask / 2);
 }
 
-LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint32_t n_tasks) {
+namespace {
+
+LaunchClock* begin(const std::string& kernel, unsigned grid_x, std::uint32_t n_tasks, bool is_kernel,
+                   bool overlaps) {
   StreamClock& stream = stream_of_thread();
   Time& t = time();
   const std::lock_guard lock(t.mutex);
   // Numbers are used up: all that has run becomes as old as what the host wrote. That waits for a moment
   // without running launches; until then there is room above the limit set.
   const bool full = t.next_task + n_tasks > t.task_limit;
-  if (full && t.n_running == 0) {
+  const bool full_now = full && t.n_running == 0;
+  if (full_now) {
     rewrite_shadow(make_old, nullptr);
     forget_readonly_readers();
     t.launches.clear();
@@ -249,17 +253,34 @@ LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint3
     if (unordered != launches.end()) first_unordered = std::min(first_unordered, unordered->second);
   }
   launch->before_id = Id{first_unordered} << kTaskShift;
+  // One that overlaps another begins as early as the other, which if it overlaps none is when all before have ended.
+  const bool host_waited = stream.number < t.host.size() && t.host[stream.number] + 1 >= launch->turn;
+  if (!overlaps || !stream.last_was_kernel || host_waited || full_now) {
+    stream.early_turn = launch->turn - 1;
+    stream.early_id = Id{launch->first_task} << kTaskShift;
+    launch->early_turn = stream.early_turn;
+    launch->early_id = launch->before_id;
+  } else {
+    launch->early_turn = stream.early_turn;
+    launch->early_id = std::min(launch->before_id, stream.early_id);
+  }
+  stream.last_was_kernel = is_kernel;
   LaunchClock* const result = launch.get();
   t.launches.emplace(launch->first_task, std::move(launch));
   return result;
 }
+
+}  // namespace
+
+LaunchClock* begin_copy(const std::string& name) { return begin(name, 1, 1, false, false); }
 
 LaunchClock* launch_begins(const Launch& launch) {
   if (launch.n_blocks() > kMaxTask / 2) {
     throw std::runtime_error(std::to_string(launch.n_blocks()) + " blocks; the checked build tells " +
                              std::to_string(kMaxTask / 2) + " apart");
   }
-  return begin_launch(launch.kernel, launch.grid_x, static_cast<std::uint32_t>(launch.n_blocks()));
+  return begin(launch.kernel, launch.grid_x, static_cast<std::uint32_t>(launch.n_blocks()), true,
+               launch.overlaps);
 }
 
 void launch_ends(LaunchClock*) {
@@ -286,7 +307,8 @@ void block_begins(Block& block, LaunchClock* launch) {
     renew(block, warp);
   }
   for (Lane& lane : block.lanes) {
-    lane.before = launch->before_id;
+    lane.before = launch->early_id;
+    lane.waited = launch->early_turn + 1 == launch->turn;
     lane.first = Id{launch->first_task} << kTaskShift;
   }
   t.blocks.insert(&clock);
@@ -296,6 +318,11 @@ void end_clock(BlockClock& block) {
   Time& t = time();
   const std::lock_guard lock(t.mutex);
   t.blocks.erase(&block);
+}
+
+void earlier_kernels_ended() {
+  current->before = current->block->clock->launch->before_id;
+  current->waited = true;
 }
 
 void barrier_passed(Block& block) {
@@ -391,7 +418,8 @@ bool ordered(Id id, const Actor& actor) {
   if (launch == nullptr) return true;
   if (!same_launch && launch->stream < actor.launch->before.size() &&
       actor.launch->before[launch->stream] >= launch->turn) {
-    return true;
+    const bool too_early = actor.lane != nullptr && !actor.lane->waited;
+    return !too_early || launch->stream != actor.launch->stream || launch->turn <= actor.launch->early_turn;
   }
   if (actor.lane == nullptr) return false;
   const BlockClock& block = *actor.lane->block->clock;

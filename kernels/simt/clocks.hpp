@@ -41,6 +41,10 @@ struct LaunchClock {
   std::uint64_t turn = 0;  // in its stream
   Times before;            // what comes before it
   Id before_id = 0;        // all identities below are ordered before it
+  // What comes before what it does until it waits for earlier kernels: of its own stream all up to this turn. The kernel
+  // before it may still run, and so may those that that one began beside.
+  std::uint64_t early_turn = 0;
+  Id early_id = 0;
   std::string kernel;
   unsigned grid_x = 1;
   std::atomic<bool> released = false;  // one of its blocks has released something
@@ -83,8 +87,8 @@ Id joined_readers(Id reader, const Actor& actor);
 /// "thread 3 of block 2 of kernel".
 std::string who(Id id);
 
-/// A launch, or with n_tasks 1 a copy, that starts now on the calling thread's stream.
-LaunchClock* begin_launch(const std::string& kernel, unsigned grid_x, std::uint32_t n_tasks);
+/// A copy that starts now on the calling thread's stream.
+LaunchClock* begin_copy(const std::string& name);
 /// The block's identities stay in the shadow; its clocks are needed no more.
 void end_clock(BlockClock& block);
 

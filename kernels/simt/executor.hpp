@@ -21,8 +21,9 @@ struct Launch {
   unsigned grid_x = 1, grid_y = 1;
   unsigned block = 32;
   unsigned shared_bytes = 0;
-  bool resident = false;          ///< blocks may wait for each other
-  bool host_fed = false;          ///< the host may write what lanes wait for: waiting is never a deadlock
+  bool resident = false;  ///< blocks may wait for each other
+  bool overlaps = false;  ///< it begins before the kernel before it has ended, and waits for that itself
+  bool host_fed = false;  ///< the host may write what lanes wait for: waiting is never a deadlock
   std::uint64_t first_block = 0;  ///< those before it are left out
 
   std::uint64_t n_blocks() const { return std::uint64_t{grid_x} * grid_y; }

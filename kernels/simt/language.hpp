@@ -93,8 +93,10 @@ __forceinline__ T load_once(const T* p) {
   return *p;
 }
 
-/// Launches of a stream run one after the other here.
-__forceinline__ void wait_for_earlier_kernels() {}
+/// Launches of a stream run one after the other here; the checked build reports what would not be right if they did not.
+__forceinline__ void wait_for_earlier_kernels() {
+  if constexpr (simt::kChecked) simt::earlier_kernels_ended();
+}
 
 namespace simt {
 template <class T>

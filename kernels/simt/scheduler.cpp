@@ -291,6 +291,9 @@ void count_poll(const void* address, const void* site) {
 }
 }  // namespace
 
+void earlier_kernels_ended() {
+  if constexpr (kChecked) checker::earlier_kernels_ended();
+}
 void readonly_load([[maybe_unused]] const void* address, [[maybe_unused]] std::size_t bytes) {
   if constexpr (kChecked) checker::readonly_load(address, bytes, __builtin_return_address(0));
 }

@@ -55,7 +55,8 @@ struct Lane {
   const void* spin_closure = nullptr;
 #if defined(M40LLM_CHECKED)
   std::uint64_t id = 0;      // who it is and at what time, in the shadow of memory (shadow.hpp)
-  std::uint64_t before = 0;  // all ids below are of work ordered before the launch
+  std::uint64_t before = 0;  // all ids below are of work ordered before what it does now
+  bool waited = true;        // for earlier kernels, where its launch overlaps them
   std::uint64_t first = 0;   // the launch's own ids start here
 #endif
 
@@ -181,6 +182,8 @@ std::byte* dynamic_shared();
 /// To be called before a load through the read-only cache: the checked build refuses one of memory that the
 /// launch writes.
 void readonly_load(const void* address, std::size_t bytes);
+/// The checked build orders what earlier launches did before the lane from here on.
+void earlier_kernels_ended();
 unsigned atomic_add(unsigned* address, unsigned value);
 void atomic_add_release(unsigned* address, unsigned value);
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value);

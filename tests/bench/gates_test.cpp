@@ -119,8 +119,8 @@ const std::pair<const char*, std::pair<Dot, int (*)(std::size_t)>> kHonest[] = {
 
 TEST(GateE, HonestSumsOfAnyOrderAreExact) {
   for (const char* inputs : {"E", "E2"}) {
-    for (const auto format :
-         {Format::f32, Format::f16, Format::q8_0, Format::q4_1, Format::q4_0, Format::q4_k, Format::q6_k}) {
+    for (const FormatTraits& row : kFormats) {
+      const Format format = row.format;
       for (const std::size_t few_or_many : {32U, 1056U, 11008U}) {
         const auto block = static_cast<std::size_t>(traits(format).block);
         const std::size_t k = (few_or_many + block - 1) / block * block;

@@ -253,6 +253,56 @@ TEST_F(RecordsTest, WhatCannotBeReadIsNamed) {
   EXPECT_THAT(message_of([&] { read_records("/proc/self/mem"); }), HasSubstr("EIO"));  // a read that fails
 }
 
+TEST_F(RecordsTest, ALastLineThatIsNoRecordIsRefusedAndKept) {
+  const std::string header = kHeader.dump() + "\n";
+  for (const std::string& last : {std::string("\n"), std::string("a note\n"), std::string("{\"a\":1}\n"),
+                                  std::string("{\"a\":1}"), std::string("\n{\"kind\":\"par")}) {
+    put(header + last);
+    EXPECT_THAT(message_of([&] { RecordWriter(file_, kHeader); }),
+                AllOf(HasSubstr(file_.string()), HasSubstr("its last line is no record")));
+    EXPECT_EQ(content(), header + last);
+  }
+}
+
+TEST_F(RecordsTest, AFileThatAnotherProgramCutsOrAddsToIsAnError) {
+  for (const std::string& added : {std::string(), std::string("more\n")}) {
+    std::filesystem::remove(file_);
+    RecordWriter writer(file_, kHeader);
+    const std::string changed = added.empty() ? "" : content() + added;
+    put(changed);
+    const std::string size = "it has " + std::to_string(changed.size()) + " bytes, expected " +
+                             std::to_string(kHeader.dump().size() + 1);
+    const auto named = AllOf(HasSubstr(file_.string()), HasSubstr("another program"), HasSubstr(size));
+    EXPECT_THAT(message_of([&] { writer.append(example::parity()); }), named);
+    EXPECT_THAT(message_of([&] { writer.sync(); }), named);
+    EXPECT_EQ(content(), changed);
+  }
+}
+
+TEST_F(RecordsTest, WhatNoReaderWouldTakeIsNotWritten) {
+  RecordWriter writer(file_, kHeader);
+  const std::string before = content();
+  Json record = example::decode();
+  record["text"] = std::string(kMostLineBytes, 'a');
+  EXPECT_THAT(
+      message_of([&] { writer.append(record); }),
+      AllOf(HasSubstr(file_.string()), HasSubstr("readers take at most " + std::to_string(kMostLineBytes))));
+  EXPECT_EQ(content(), before);
+}
+
+TEST_F(RecordsTest, AFileDoesNotGrowPastWhatReadersTake) {
+  const std::string header = kHeader.dump() + "\n";
+  const std::string last = "\n" + example::end().dump() + "\n";
+  put(header);
+  // A hole, so that it takes no space.
+  std::filesystem::resize_file(file_, kMostFileBytes - header.size() - last.size());
+  std::ofstream(file_, std::ios::app) << last;
+  RecordWriter writer(file_, kHeader);  // exactly as long as may be
+  EXPECT_THAT(message_of([&] { writer.append(example::end()); }),
+              AllOf(HasSubstr(file_.string()), HasSubstr("readers take at most 134217728")));
+  EXPECT_EQ(std::filesystem::file_size(file_), kMostFileBytes);
+}
+
 TEST(Records, FullDiskIsNamed) {
   EXPECT_THAT(message_of([&] { RecordWriter("/dev/full", kHeader); }),
               AllOf(HasSubstr("/dev/full"), HasSubstr("No space left on device"), HasSubstr("ENOSPC")));

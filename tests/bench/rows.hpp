@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -65,6 +66,9 @@ std::vector<T> gathered(const std::vector<T>& all, std::size_t n, std::span<cons
 struct Bench {
   Device& device;
   unsigned blocks = 0;  // of every launch, unless 0: then the variant's own
+  int n_sms = device.n_sms();
+  std::string wrong = {};  // with the memory that variants work in
+  static constexpr std::size_t kGuard = 4096;
   std::unique_ptr<Stream> stream = device.create_stream();
 
   template <class T>
@@ -76,14 +80,26 @@ struct Bench {
   }
   template <class Params>
   void launch(const Variant<Params>& variant, const Params& params) {
-    const Buffer<std::byte> scratch(device, variant.scratch_bytes(params, device.n_sms()) + 1, "rows");
-    const Buffer<std::byte> state(device, variant.state_bytes(params, device.n_sms()) + 1, "rows");
-    stream->fill(state.data(), 0, state.bytes());
-    for (Launch& each : variant.launches(params, device.n_sms(), {scratch.data(), state.data()})) {
+    const std::size_t n_scratch = variant.scratch_bytes(params, n_sms);
+    const Buffer<std::byte> scratch(device, n_scratch + kGuard, "rows");
+    const std::size_t n_state = variant.state_bytes(params, n_sms);
+    const Buffer<std::byte> state(device, n_state + kGuard, "rows");
+    stream->fill(scratch.data(), 0x7f, scratch.bytes());
+    stream->fill(state.data(), 0, n_state);
+    stream->fill(state.data() + n_state, 0x7f, kGuard);  // a counter too many would be left as zero
+    for (Launch& each : variant.launches(params, n_sms, {scratch.data(), state.data()})) {
       if (blocks != 0) each.config.grid.x = blocks;
       stream->launch(each);
     }
-    stream->synchronize();
+    // Their sizes go with the rows too.
+    const auto all = [](const std::vector<std::byte>& bytes, std::uint8_t value) {
+      return std::ranges::all_of(bytes, [value](std::byte b) { return b == std::byte{value}; });
+    };
+    if (!all(scratch.download(*stream, n_scratch, kGuard), 0x7f))
+      wrong = "more scratch is written than is asked for";
+    if (!all(state.download(*stream, n_state, kGuard), 0x7f))
+      wrong = "more state is written than is asked for";
+    if (!all(state.download(*stream, 0, n_state), 0)) wrong = "state is left that is not zero";
   }
 };
 
@@ -214,6 +230,7 @@ std::string compare_variants(Device& device, const Op<Params>& op, Run run) {
     const std::string difference =
         compare(std::string(op.name) + "/" + variant.name,
                 [&](std::span<const int> rows) { return run(bench, variant, rows); });
+    if (!bench.wrong.empty()) return std::string(op.name) + "/" + variant.name + ": " + bench.wrong;
     if (!difference.empty()) return difference;
   }
   return {};

@@ -30,5 +30,23 @@ TEST(AttentionSplit, HasTheSameBitsOnAnyNumberOfBlocks) {
   }
 }
 
+/// A GPU has more SMs than this device has workers, and so more parts.
+TEST(ArgmaxBlocks, JoinsMorePartsThanAWarpHasLanes) {
+  const std::unique_ptr<Device> device = open_simt_device({});
+  const Variant<ArgmaxParams>& blocks = kArgmax.variant("blocks");
+  constexpr int kSms = 132, kValues = 100'000;  // 98 parts
+  rows::Bench bench{*device};
+  bench.n_sms = kSms;
+  for (const int largest : {0, 40'000, 70'000, kValues - 1}) {
+    std::vector<float> values = rows::normal(kValues, 9);
+    values[static_cast<std::size_t>(largest)] = 100;
+    const Buffer<float> x = bench.up(values);
+    const Buffer<int> index = bench.up(std::vector{-1});
+    bench.launch(blocks, {x.data(), index.data(), 1, kValues});
+    EXPECT_EQ(index.download(*bench.stream).front(), largest);
+  }
+  EXPECT_EQ(bench.wrong, "");
+}
+
 }  // namespace
 }  // namespace m40llm::testing

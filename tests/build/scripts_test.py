@@ -1,9 +1,15 @@
-"""scripts/run on a tree of stand-ins: which steps follow one that fails. And --help of all scripts, which does nothing else."""
+"""scripts/run on a tree of stand-ins: which steps follow one that fails. --help of all scripts, which does nothing else, and words that a
+script would leave out of account. And what scripts/gpu-bundle and scripts/synthetic-model leave."""
 import os
 import pathlib
+import resource
 import shutil
+import signal
+import stat
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,13 +55,146 @@ class Scripts(unittest.TestCase):
             self.assertEqual(self.run_it(), (code, STEPS[:1]))
 
     def test_help(self):
-        for name in ("run", "test", "setup", "planted", "gpu-bundle"):
+        for name in ("run", "test", "setup", "planted", "gpu-bundle", "gpu-run"):
             shutil.copy2(ROOT / "scripts" / name, self.tree / "scripts" / name)
             for flag in ("-h", "--help"):
                 result = subprocess.run([self.tree / "scripts" / name, flag], capture_output=True, text=True, timeout=60)
                 self.assertEqual([result.returncode, result.stderr], [0, ""], name)
                 self.assertGreater(len(result.stdout), 100, name)
         self.assertFalse((self.tree / "done").exists())
+
+    def test_what_is_not_expected_is_named(self):
+        for name in ("setup", "gpu-bundle"):
+            shutil.copy2(ROOT / "scripts" / name, self.tree / "scripts" / name)
+            result = subprocess.run([self.tree / "scripts" / name, "--bogus"], capture_output=True, text=True, timeout=60)
+            self.assertEqual([result.returncode, result.stdout], [2, ""], name)
+            self.assertIn(f"{name}: error: no argument is expected; got '--bogus'", result.stderr)
+        self.assertFalse((self.tree / "done").exists())
+
+    def test_a_selection_that_is_no_test_fails(self):
+        shutil.copy2(ROOT / "CMakePresets.json", self.tree)
+        for preset in ("release", "debug", "checked", "asan", "tsan"):
+            folder = self.tree / "build" / preset
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "CTestTestfile.cmake").write_text("add_test(one true)\n")
+            for word, code in (("one", 0), ("nosuch", 8)):
+                result = subprocess.run(["ctest", "--preset", preset, "-R", word], cwd=self.tree, capture_output=True, text=True, timeout=60)
+                self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+
+
+class GpuBundle(unittest.TestCase):
+    """scripts/gpu-bundle on stand-ins: what it packs, and that a bundle with something missing is none."""
+
+    def setUp(self):
+        self.tree = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name in ("scripts/gpu-run", "tests/data/smollm2_oracle.json", "library/libbenchmark.so.1", "library/libpcre2-8.so.0",
+                     *(f"build/release/bin/{name}" for name in self.binaries())):
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).touch()
+        shutil.copy2(ROOT / "scripts/gpu-bundle", self.tree / "scripts/gpu-bundle")
+        (self.tree / "path").mkdir()
+        for name, command in (("scripts/setup", ":"), ("path/cmake", ":"), ("path/strip", 'cp "$3" "$2"'),
+                              ("path/ldd", 'cat "$LIBRARIES"')):
+            (self.tree / name).write_text(f"#!/bin/sh\n{command}\n")
+            (self.tree / name).chmod(0o755)
+
+    def binaries(self):
+        return ["m40llm-parity", "m40llm-bench", "m40llm-occupancy", "m40llm-decode", "m40llm_cuda_tests", "m40llm_language_tests"]
+
+    def run_it(self, *arguments, **places):
+        """The exit code, and what stands on stderr; `places` of libraries, by ldd."""
+        places = {name: self.tree / "library" / file for name, file in
+                  {"libbenchmark": "libbenchmark.so.1", "libpcre2-8": "libpcre2-8.so.0", "libc": "libc.so.6"}.items()} | places
+        libraries = self.tree / "libraries"
+        libraries.write_text("".join(f"\t{name}.so => {place} (0x0)\n" for name, place in places.items()))
+        environment = os.environ | {"PATH": f"{self.tree / 'path'}:{os.environ['PATH']}", "LIBRARIES": str(libraries)}
+        result = subprocess.run([self.tree / "scripts/gpu-bundle", *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return result.returncode, result.stderr
+
+    def packed(self):
+        bundle = self.tree / "build/gpu"
+        return sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()) if bundle.exists() else None
+
+    def test_what_is_packed(self):
+        self.assertEqual(self.run_it()[0], 0)
+        self.assertEqual(self.packed(), sorted(["gpu-run", "smollm2_oracle.json", "lib/libbenchmark.so.1", "lib/libpcre2-8.so.0",
+                                                *(f"bin/{name}" for name in self.binaries())]))
+
+    def test_a_library_that_is_not_there(self):
+        code, err = self.run_it(libbenchmark="not found")
+        self.assertEqual([code, self.packed()], [1, None])
+        self.assertIn("gpu-bundle: error: not on this machine, but needed by the programs: libbenchmark.so\n", err)
+        self.assertEqual(self.run_it(libbenchmark=self.tree / "lib" / "libbenchmark.so.1")[0], 1)
+        self.assertIsNone(self.packed())
+
+    def test_it_takes_no_arguments(self):
+        self.assertEqual(self.run_it("out"), (2, "gpu-bundle: error: no argument is expected; got 'out'\n"))
+        self.assertIsNone(self.packed())
+
+
+class SyntheticModel(unittest.TestCase):
+    """scripts/synthetic-model: its file is there whole, or not at all."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.out = self.folder / "model.gguf"
+
+    def start(self, shape, type, out, **options):
+        command = [sys.executable, "-B", ROOT / "scripts/synthetic-model", shape, type, out]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+    def make(self, shape, type, out, **options):
+        """Exit code and what stands on stderr."""
+        process = self.start(shape, type, out, **options)
+        _, err = process.communicate(timeout=60)
+        return process.returncode, err
+
+    def test_it_replaces_what_is_there_and_is_the_same_each_time(self):
+        (self.folder / "link.gguf").symlink_to(self.out)
+        self.out.write_bytes(b"old")
+        self.assertEqual(self.make("toy", "Q4_K_M", self.folder / "link.gguf"), (0, ""))
+        first = self.out.read_bytes()
+        self.assertTrue(first.startswith(b"GGUF"))
+        self.assertTrue((self.folder / "link.gguf").is_symlink())
+        self.assertEqual(self.make("toy", "Q4_K_M", self.out), (0, ""))
+        self.assertEqual([self.out.read_bytes(), sorted(os.listdir(self.folder))], [first, ["link.gguf", "model.gguf"]])
+
+    def test_nothing_is_left_of_one_that_cannot_be_written(self):
+        self.out.write_bytes(b"old")
+        limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))}
+        code, err = self.make("toy", "F32", self.out, **limit)
+        self.assertEqual([code, err], [1, f"synthetic-model: error: cannot write '{self.out}': File too large\n"])
+        self.assertEqual([self.out.read_bytes(), os.listdir(self.folder)], [b"old", ["model.gguf"]])
+
+    def test_what_is_no_file_stays_what_it_is(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for place, why in ((pipe, "it is no regular file"), (self.folder, "it is a directory"),
+                           (self.folder / "a\nb" / "c", "No such file"), ("", "a file's name is expected")):
+            code, err = self.make("toy", "Q4_0", place)
+            self.assertEqual([code, err.count("\n")], [1, 1])
+            self.assertIn(why, err)
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+
+    def test_nothing_is_left_of_one_that_was_stopped(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = self.start("llama-3.2-3b", "Q4_0", self.out)  # seconds
+            while not os.listdir(self.folder):
+                self.assertIsNone(process.poll())
+                time.sleep(0.01)
+            process.send_signal(number)
+            self.assertEqual([process.communicate(timeout=60)[1], process.returncode, os.listdir(self.folder)],
+                             ["synthetic-model: interrupted\n", 130, []])
+
+    def test_two_at_once_do_not_write_into_one_another(self):
+        alone = []
+        for type in ("F32", "Q8_0"):
+            self.assertEqual(self.make("toy", type, self.out), (0, ""))
+            alone.append(self.out.read_bytes())
+        both = [self.start("toy", type, self.out) for type in ("F32", "Q8_0")]
+        for process in both:
+            self.assertEqual([process.communicate(timeout=60)[1], process.returncode], ["", 0])
+        self.assertIn(self.out.read_bytes(), alone)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,9 @@ class CommandLine(CliTest):
                 self.assert_error(run(program, "--workers", workers, *quick), 2, "--workers", workers)
             self.assert_error(run(program, "--workers", "x", *quick), 2, "--workers 'x' is not an integer")
             self.assert_error(run(program, "--order", "up", *quick), 2, "--order", "'up'", "ascending, descending, random")
+            on_simt = [word for word in quick if word not in SIMT] + SIMT
+            for order in ([], ["--order", "descending"]):  # which would leave it out of account
+                self.assert_error(run(program, "--seed", "5", *order, *on_simt), 2, "--seed 5", "--order random")
 
     def test_what_is_not_expected_is_named_in_its_order(self):
         for program in PROGRAMS:
@@ -476,7 +479,7 @@ class Parity(CliTest):
         for flag in ("--op", "--filter"):
             for regex in ("[", "(", "*a"):
                 self.assert_error(run("m40llm-parity", flag, regex), 2, flag, f"'{regex}'", "regular expression")
-        self.assert_error(run("m40llm-parity", "--op", "argma", "--list"), 1, "no case matches", "'argma'")  # an op's whole name
+        self.assert_error(run("m40llm-parity", "--op", "argma", "--list"), 1, "no case matches", "'argma' (an op's whole name)")
 
     def test_regular_expressions_that_would_take_all_stack_or_time(self):
         flags = (("m40llm-parity", "--op"), ("m40llm-parity", "--filter"), ("m40llm-occupancy", "--filter"))
@@ -637,11 +640,16 @@ class Parity(CliTest):
         process = start("m40llm-parity", *SIMT, "--sweep", "all", "--json", path)
         self.wait_for_records(process, path)
         process.send_signal(signal.SIGINT)
-        self.assertEqual(wait(process).returncode, 130)
+        stopped = wait(process)
+        self.assertEqual(stopped.returncode, 130)
         records, end = self.read_run(path)
         self.assertGreater(len(records), 0)
-        self.assertEqual([end["interrupted"], end["exit_code"], end["skipped_why"]], [True, 130, "interrupted"])
-        self.assertGreater(end["skipped"], 0)
+        self.assertEqual([end["interrupted"], end["exit_code"]], [True, 130])
+        # As many as stdout says were interrupted; the others are no fault of Ctrl-C.
+        reasons = re.fullmatch(r"interrupted \((\d+)\), the variant does not take the shape \((\d+)\)", end["skipped_why"])
+        self.assertIsNotNone(reasons, end["skipped_why"])
+        self.assertEqual(int(reasons[1]) + int(reasons[2]), end["skipped"])
+        self.assertIn(f", {reasons[1]} not run\n", stopped.stdout)
 
 
 # ---- models ------------------------------------------------------------------------------------------------------
@@ -773,11 +781,17 @@ class Decode(CliTest):
         shares = [float(share) for share in re.findall(r"([\d.]+) %", "\n".join(lines[2:-1]))]
         self.assertAlmostEqual(sum(shares), 100, delta=0.2)
         self.assertRegex(lines[-1], r"^total +\d+ launches a token +\d+ +100.00 % +\d+$")
+        for way in ("graph", "launches"):
+            self.assertEqual(self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", way)).stdout, result.stdout)
+        separate = self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", "separate")).stdout
+        self.assertRegex(separate, r"\brms_norm/\w+ ")
+        self.assertNotRegex(separate, r"\b(qkv|gate_up|norm_gemv|gemv_add)_")
         # Only attention depends on the context: two times 2 bytes a KV head and dimension more, a position more.
         longer = self.assert_ok(self.decode(path, "--plan", "--context", "8")).stdout.splitlines()
         changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
         self.assertEqual(changed, ["attention", "total"])
-        for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"], ["--logits", self.folder / "x.npy"]):
+        for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"],
+                     ["--logits", self.folder / "x.npy"], ["--tokens", "3"], ["--special"]):
             self.assert_error(self.decode(path, "--plan", *flag), 2, "--plan decodes nothing", flag[0])
         self.assertFalse((self.folder / "x.jsonl").exists())
 
@@ -823,7 +837,7 @@ class Decode(CliTest):
             self.assert_error(result, 2, "--way", part)
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph, persistent")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
-        self.assert_error(self.decode(path, "--plan", "--way", "graph"), 2, "--plan decodes nothing", "--way")
+        self.assert_error(self.decode(path, "--plan", "--way", "launches,graph"), 2, "--plan takes one --way", "2")
         self.assertEqual(list(self.folder.iterdir()), [path])
 
     def test_files_that_are_no_model(self):
@@ -1113,6 +1127,15 @@ class SimtSpeed(CliTest):
         result = self.assert_ok(run("m40llm-simt-speed", "--benchmark_min_time=0.01"))
         self.assertRegex(result.stdout, r"loop [\d.]+, SIMT device [\d.]+ M multiply-adds/s")
         self.assertNotIn("DEBUG", result.stderr)
+
+    def test_ctrl_c(self):
+        for name in ("plain_loop", "simt_device"):
+            process = start("m40llm-simt-speed", "--benchmark_min_time=100", f"--benchmark_filter={name}")
+            process.stderr.readline()  # by now it is at work
+            process.send_signal(signal.SIGINT)
+            begin = time.monotonic()
+            self.assertEqual(wait(process).returncode, 130)
+            self.assertLess(time.monotonic() - begin, 10)
 
 
 class Occupancy(CliTest):

@@ -454,8 +454,10 @@ class Logits(DecodeTest):
     def test_every_step_is_kept(self):
         records, out = self.folder / "x.jsonl", self.folder / "l.npy"
         out.write_text("older")
+        out.chmod(0o600)
         self.assert_ok(self.decode(self.model(), "--prompt", "Zcd", "--tokens", "4", "--logits", out, "--json", records))
         record = self.read_run(records)[0][0]
+        self.assertEqual(out.stat().st_mode & 0o777, 0o600)
         rows = self.read(out)
         self.assertEqual(len(rows), 3 + 4 - 1)
         self.assertEqual({len(row) for row in rows}, {257})
@@ -499,8 +501,9 @@ class Logits(DecodeTest):
                                      (oracle, "--oracle", ["--oracle", oracle])):
             self.assert_error(self.decode(path, "--prompt", "c", "--json", out, *arguments), 2, "--json", out, flag)
         self.assertEqual([path.read_bytes(), given.read_text(), oracle.read_text()], [before, "c", "{}"])
+        (self.folder / "loop").symlink_to("loop")
         for out, why in ((self.folder, "folder"), ("/dev/null", "no regular file"), (self.folder / "none" / "l.npy", "No such file"),
-                         (given / "l.npy", "Not a directory")):
+                         (given / "l.npy", "Not a directory"), (self.folder / "loop", "Too many levels"), ("/dev/stdout", "no regular file")):
             result = self.decode(path, "--prompt", "c", "--logits", out)
             self.assertEqual(result.returncode, 1)
             self.assertRegex(result.stderr, f"m40llm-decode: error: --logits '{out}' .*{why}")

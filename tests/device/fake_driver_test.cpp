@@ -80,6 +80,17 @@ TEST_F(FakeDriver, RefusesOtherGpusWhereTheM40IsRequired) {
   EXPECT_THROW(open_device({.device = "cuda:0"}), Error);
 }
 
+TEST_F(FakeDriver, RefusesFlagsOfTheSimtDevice) {
+  for (const auto& [options, flag] :
+       {std::pair{DeviceOptions{.simt_order = SimtOrder::descending}, "--order"},
+        {DeviceOptions{.simt_seed = 3}, "--seed"},
+        {DeviceOptions{.device = "cuda", .simt_workers = 2}, "--workers"}}) {
+    EXPECT_EQ(
+        message_of([&] { open_device(options); }),
+        std::string(flag) + " is of the SIMT device, and Fake 0 is a GPU: expected with --device simt alone");
+  }
+}
+
 TEST_F(FakeDriver, SaysThatThereIsNoGpu) {
   setenv("FAKE_CUDA_GPUS", "", 1);
   EXPECT_EQ(message_of([] { open_device({.device = "cuda"}); }).find("no CUDA device: "), 0u);

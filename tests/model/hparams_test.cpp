@@ -168,6 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
         with("infinite_base", "llama.rope.freq_base", INFINITY, {"inf", "at least 1"}),
         with("scaled_rope", "llama.rope.scaling.type", "linear", {"'linear'", "'none'"}),
         with("scaled_rope_without_a_type", "llama.rope.scaling.factor", 4.f, {"is 4", "expected 1"}),
+        with("scaled_rope_of_another_length", "llama.rope.scaling.attn_factor", 2.f, {"is 2", "expected 1"}),
         with("scaled_rope_of_older_files", "llama.rope.scale_linear", 4.f, {"is 4", "expected 1"}),
         with("part", "split.count", 2u, {"is part 1 of 2"}),
         with("experts", "llama.expert_count", 8u, {"is 8", "expected 0"})),
@@ -362,7 +363,18 @@ TEST_F(LlamaInputs, NeedPositionsThatHaveRoom) {
                 AllOf(HasSubstr("position " + std::to_string(position)), EndsWith("0 to 3")));
   }
   const std::uint64_t launches = device_->counters().launches;
+  EXPECT_THAT(message_of([&] {
+                llama.start(*stream_, std::vector{1, 2, 3, 4, 5}, Way::launches);
+              }),
+              AllOf(HasSubstr("a prompt of 5 tokens"), EndsWith("room for 4")));
+  EXPECT_NO_THROW(llama.start(*stream_, std::vector{1, 2, 3, 4}, Way::launches));
   EXPECT_EQ(launches, 0U);  // nothing of a refused step was queued
+  // A step goes on behind a forward pass.
+  llama.forward(*stream_, 1, 3);
+  EXPECT_THAT(message_of([&] { llama.step(*stream_); }), AllOf(HasSubstr("position 4"), EndsWith("0 to 3")));
+  llama.forward(*stream_, 1, 2);
+  EXPECT_NO_THROW(llama.step(*stream_));
+  EXPECT_NO_THROW(stream_->synchronize());
 }
 
 }  // namespace

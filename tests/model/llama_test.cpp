@@ -12,6 +12,7 @@
 #include "engine/device/simt/simt_device.hpp"
 #include "engine/ops/attention_decode.hpp"
 #include "engine/ops/bias.hpp"
+#include "engine/ops/gemv.hpp"
 #include "engine/ops/kv_append.hpp"
 #include "engine/ops/residual_add.hpp"
 #include "engine/ops/rms_norm.hpp"
@@ -120,6 +121,8 @@ const NamedShape kShapes[] = {
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
     {"heads_of_256", {.n_heads = 5, .n_kv_heads = 1, .head_dim = 256, .n_rotated = 256}},
     {"frequency_factors", {.rope_factors = true}},
+    // The next token's search takes several blocks.
+    {"large_vocabulary", {.n_vocab = 4100}},
     // Biases, and pairs that stand half of the rotated dimensions apart.
     {"qwen2", {.architecture = "qwen2"}},
 };
@@ -329,6 +332,66 @@ TEST(Llama, AStepLaunchesFiveKernelsALayer) {
   }
 }
 
+/// Q, K and V are of three formats here, and so of three launches, of which that of Q alone writes an activation.
+TEST(Llama, AStepSaysWhatItsOpsWrite) {
+  const OpenModelFile model{ModelFile()};
+  const Loaded loaded(model.file);
+  std::map<std::string, std::size_t> n_values;
+  for (const PlannedOp& op : loaded.model.plan(Way::launches)) {
+    if (op.layer != 0) continue;
+    n_values[op.label] = op.values.size();
+    EXPECT_EQ(op.writes, op.values.empty() ? Writes::kv_cache : Writes::activation) << op.label;
+  }
+  EXPECT_EQ(n_values.at("Q"), 4 * 16U);
+  EXPECT_EQ(n_values.at("K"), 0U);
+  EXPECT_EQ(n_values.at("V"), 0U);
+}
+
+/// By K and V of its heads in binary16, in each layer.
+TEST(Llama, AStepReadsEachPositionItAttendsTo) {
+  const OpenModelFile model{ModelFile()};
+  const Loaded loaded(model.file);
+  for (const Way way : kWays) {
+    double bytes = 0;
+    for (const PlannedOp& op : loaded.model.plan(way)) bytes += op.work_at(31).bytes - op.work_at(30).bytes;
+    EXPECT_EQ(bytes, 2 * (2 * 2 * 16 * 2)) << name_of(way);
+  }
+}
+
+/// The logits of each step of a sequence.
+std::vector<std::vector<float>> logits_by(Way way, Loaded& loaded, std::span<const int> prompt, int n_steps) {
+  std::vector<std::vector<float>> logits;
+  loaded.model.start(*loaded.stream, prompt, way);
+  for (int i = 0; i < n_steps; ++i) {
+    loaded.model.step(*loaded.stream);
+    logits.push_back(loaded.model.logits().download(*loaded.stream));
+  }
+  return logits;
+}
+
+/// A row that does not fit shared memory is normalized by an op of its own.
+TEST(Llama, IsNotFusedWhereRowsAreTooWide) {
+  for (const bool wide : {false, true}) {
+    const auto width = static_cast<std::uint32_t>(kWidestNormed) + (wide ? 32 : 0);
+    const OpenModelFile model{ModelFile({.n_layers = 1,
+                                         .width = width,
+                                         .n_ffn = 8,
+                                         .n_heads = 1,
+                                         .n_kv_heads = 1,
+                                         .head_dim = 8,
+                                         .n_rotated = 8,
+                                         .n_vocab = 67,
+                                         .types = {gguf::TensorType::f16}})};
+    Loaded loaded(model.file);
+    std::size_t n_norms = 0;
+    for (const PlannedOp& op : loaded.model.plan(Way::launches)) n_norms += op.op == "rms_norm" ? 1 : 0;
+    EXPECT_EQ(n_norms, wide ? 3U : 0U) << width;
+    const std::vector<int> tokens = some_tokens(10, 2);
+    const DeviceRun run = loaded.run(tokens);
+    EXPECT_EQ(logits_by(Way::launches, loaded, tokens, 2), run.logits) << width;
+  }
+}
+
 TEST(Llama, DoesNotNeedTheHiddenStatesToBeAskedFor) {
   const OpenModelFile model{ModelFile()};
   const std::vector<int> tokens = some_tokens(6, 5);
@@ -353,17 +416,6 @@ TEST(Llama, WritesKAndVOfItsPositionAlone) {
     EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).k, 5), shorter.keys[l]);
     EXPECT_EQ(read_cache(*loaded.stream, loaded.model, cache.view(layer).v, 5), shorter.values[l]);
   }
-}
-
-/// The logits of each step of a sequence.
-std::vector<std::vector<float>> logits_by(Way way, Loaded& loaded, std::span<const int> prompt, int n_steps) {
-  std::vector<std::vector<float>> logits;
-  loaded.model.start(*loaded.stream, prompt, way);
-  for (int i = 0; i < n_steps; ++i) {
-    loaded.model.step(*loaded.stream);
-    logits.push_back(loaded.model.logits().download(*loaded.stream));
-  }
-  return logits;
 }
 
 class LlamaWays : public ::testing::TestWithParam<NamedShape> {};

@@ -20,6 +20,7 @@ TEST(ModelMemory, IsWhatTheModelThenHolds) {
                                      {.n_layers = 3, .tied = false},
                                      {.rope_factors = true},
                                      {.n_context = 300},
+                                     {.n_vocab = 5000},
                                      {.architecture = "qwen2"},
                                      {.width = 40,
                                       .n_ffn = 44,
@@ -40,6 +41,13 @@ TEST(ModelMemory, IsWhatTheModelThenHolds) {
                 held);
     }
   }
+}
+
+/// A matrix stands there as it is read, and once more as it is packed.
+TEST(ModelMemory, OfTheHostIsTwiceTheLargestMatrix) {
+  const OpenModelFile opened{ModelFile({.n_vocab = 5000, .types = {gguf::TensorType::f32}})};
+  const ModelMemory memory = memory_of(opened.file, read_hparams(opened.file), 37, 24);
+  EXPECT_EQ(memory.on_host.total(), 2u * 5000 * 64 * 4);
 }
 
 std::string refusal_of(Device& device, const gguf::File& file, int n_positions) {

@@ -1,6 +1,7 @@
 """scripts/refresh-records: what is kept and under which name, what is refused, what must be accepted, and that nothing is half-written."""
 import contextlib
 import copy
+import fcntl
 import glob
 import importlib.machinery
 import importlib.util
@@ -8,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -136,6 +138,14 @@ class Keeping(Refresh):
         for run, name in zip(self.runs, ("compute_52", "sm_90")):
             self.assertEqual(self.kept()[f"h200-{name}.jsonl"].decode(), "".join(json.dumps(record) + "\n" for record in run))
 
+    def test_a_run_is_written_header_first_and_end_last(self):
+        header, *records, end = self.runs[0]
+        for order in ([end, *records, header], [header, end, *records], [header, *records[:2], end, *records[2:]]):
+            self.runs[0][:] = order
+            self.keep()
+            self.assertEqual(self.kept()["h200-compute_52.jsonl"].decode(),
+                             "".join(json.dumps(record) + "\n" for record in (header, *records, end)))
+
     def test_a_dry_run_writes_nothing(self):
         code, out, _ = self.refresh("--dry-run")
         self.assertEqual([code, self.kept()], [0, {}])
@@ -147,7 +157,7 @@ class Keeping(Refresh):
                              ("NVIDIA GeForce RTX 4090", "geforce-rtx-4090"), ("../../a b", "a-b"), ("NVIDIA H100 80GB HBM3e", "h100")):
             self.assertEqual(refresh_records.file_name({"name": device, "image": "sm_52"}), f"{name}-sm_52.jsonl")
         for device, image in (("NVIDIA", "sm_52"), ("é", "sm_52"), ("", "sm_52"),
-                              ("Tesla M40", "../x"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
+                              ("Tesla M40", "../x"), ("Tesla M40", "sm_\u0665"), ("Tesla M40", "host"), ("Tesla M40", "sm_52\n")):
             with self.subTest((device, image)):
                 self.runs[0][0]["device"].update(name=device, image=image)
                 self.assert_refused("gives no file name")
@@ -213,6 +223,27 @@ class Refusing(Refresh):
         (self.results / "m40-sm_52.jsonl").write_text("not json\n")
         self.assert_refused("m40-sm_52.jsonl' line 1 is not a record")
 
+    def test_what_would_be_left_out(self):
+        for name in ("a.jsonl.gz", "b.JSONL", "c.jsonl~"):
+            path = self.out / name
+            path.touch()
+            self.assert_refused(f"'{path}' would be left out")
+            path.unlink()
+
+    def test_a_record_of_another_image(self):
+        self.runs[1][BENCH]["image"]["arch"] = "compute_52"
+        self.assert_refused("in auto.jsonl has a bench record of image 'compute_52', expected 'sm_90'", arguments=["--accept", "why"])
+
+    def test_a_run_that_is_kept_under_another_name(self):
+        (self.results / "m40-sm_52.jsonl").write_text("".join(json.dumps(record) + "\n" for record in self.runs[1]), encoding="utf-8")
+        self.assert_refused("run bbbbbbbbbbbbbbbb in auto.jsonl is kept in m40-sm_52.jsonl, which stays", arguments=["--accept", "why"])
+
+    def test_a_file_too_long_to_be_read_again(self):
+        self.write()
+        size = (self.out / "auto.jsonl").stat().st_size
+        with unittest.mock.patch.object(refresh_records, "MAX_FILE_BYTES", size - 1):
+            self.assert_refused(f"would have {size:,} bytes, expected at most the {size - 1:,} that are read")
+
     def test_a_reason_is_not_empty(self):
         for text in ("", " \n"):
             with self.assertRaises(SystemExit) as ended:
@@ -273,6 +304,16 @@ class Doubting(Refresh):
                 self.runs[1][-1].update(end)
                 self.assert_doubted(f"h200-sm_90.jsonl: m40llm-parity failed: exit code {end['exit_code']}")
 
+    def test_records_that_failed_in_a_run_that_says_otherwise(self):
+        for place, change in ((PARITY, {"passed": False, "fault": "x"}), (DECODE, {"passed": False}),
+                              (BENCH, {"recheck": dict(self.runs[1][BENCH]["recheck"], passed=False)})):
+            good = dict(self.runs[1][place])
+            self.runs[1][place].update(change)
+            with self.subTest(good["kind"]):
+                self.assert_doubted("h200-sm_90.jsonl: m40llm-parity has 1 failed records, though its end says that none failed")
+            self.runs[1][place] = good
+            self.keep()
+
     def test_a_comparison_of_nothing(self):
         for run in self.runs:
             for record in run[PARITY:BENCH]:
@@ -311,6 +352,35 @@ class Writing(Refresh):
                 result = self.refresh()
                 self.assertEqual([result[0], self.kept()], [code, before])
                 self.assertIn(text, result[2])
+
+    def test_ctrl_c_between_two_files_waits_for_the_second(self):
+        replace = os.replace
+
+        def stopped(*names):
+            replace(*names)
+            signal.raise_signal(signal.SIGINT)
+
+        with unittest.mock.patch("os.replace", side_effect=stopped):
+            self.assertEqual([self.refresh()[0], sorted(self.kept())], [130, ["h200-compute_52.jsonl", "h200-sm_90.jsonl"]])
+
+    def test_another_at_work_in_the_same_folder(self):
+        folder = os.open(self.results, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        self.assert_refused(f"another refresh-records is at work in '{self.results}'")
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        self.keep()
+
+    def test_a_folder_that_is_not_there(self):
+        self.results.rmdir()
+        code, _, err = self.refresh()
+        self.assertEqual([code, err], [1, f"refresh-records: error: cannot open the folder '{self.results}': No such file or directory\n"])
+
+    def test_two_names_of_one_file(self):
+        self.keep()
+        self.results.joinpath("h200-sm_90.jsonl").unlink()
+        self.results.joinpath("h200-sm_90.jsonl").symlink_to("h200-compute_52.jsonl")
+        self.assert_refused("two of the files are one", "h200-compute_52.jsonl")
 
     def test_as_a_command(self):
         self.write()

@@ -230,6 +230,9 @@ class Page(ReportTest):
         self.assertEqual(self.verdict(), "passed")
         self.find("end", GPU_1).update(interrupted=True, exit_code=130)
         self.assertEqual(self.verdict(), "incomplete")
+        self.find("end", GPU_1).update(skipped=5838, skipped_why="interrupted (5102), the variant does not take the shape (736)")
+        said = [text for text, _ in report.judge(reader.read([self.write()])[0])[2]]
+        self.assertTrue(any("was interrupted; 5,838 left out: interrupted (5102), the variant" in text for text in said), said)
         self.find("bench", GPU_2)["op"] = "cut short"  # a name is no verdict
         self.find("bench", GPU_2)["recheck"]["passed"] = False
         self.assertEqual(self.verdict(), "failed")
@@ -248,6 +251,13 @@ class Page(ReportTest):
         page = self.page.read_text(encoding="utf-8")
         self.assertIn(f"Text not passed: {decode['fault']}", page)
         self.assertIn(f'not finite<br><b class="bad">{decode["fault"]}</b>', page)
+
+    def test_a_text_that_only_its_record_says_has_not_passed(self):
+        decode = self.find("decode", CPU)
+        decode.update(passed=False)
+        self.assertEqual(self.point("Text not passed, of prompt '")[1], "bad")
+        decode.update(stopped="interrupted")  # which the end says
+        self.assertFalse([text for text, _ in report.judge(reader.read([self.write()])[0])[2] if text.startswith("Text not")])
 
     def test_each_way_to_take_a_step_has_its_own_speed(self):
         by_launches = self.find("decode", CPU)
@@ -380,7 +390,7 @@ class Writing(ReportTest):
     def test_outputs_that_are_no_files(self):
         os.mkfifo(self.folder / "fifo")
         (self.folder / "link").symlink_to("/dev/null")
-        for output, part in ((self.folder, "it is a directory"), (pathlib.Path("/dev/null"), "it is no regular file"),
+        for output, part in ((self.folder, "it is a directory"), (pathlib.Path("/dev/null"), "it is no regular file"), ("", "a file's name is expected"),
                              (self.folder / "link", "it is no regular file"), (self.folder / "fifo", "it is no regular file"),
                              (self.folder / "x.jsonl" / "r.html", "Not a directory"), (pathlib.Path("/nonexistent/r.html"), "No such file"),
                              (self.folder / ("n" * 300), "File name too long")):

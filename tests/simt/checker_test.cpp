@@ -269,6 +269,40 @@ TEST_F(Checker, OrdersStreamsByEventsAndTheHostOnly) {
   EXPECT_TRUE(marked_lines("add_one").contains(reports[0].line)) << text_of(reports);
 }
 
+/// One that overlaps those before it does nothing that they have a part in before it has waited for them: not for the
+/// last alone, which began early itself.
+TEST_F(Checker, ReportsWhatAnOverlappingKernelDoesBeforeItWaits) {
+  const LaunchConfig overlaps{.grid = {1}, .block = 64, .overlaps = true};
+  for (const auto& [name, kernel] : {std::pair("reads_before_it_waits", &reads_before_it_waits),
+                                     std::pair("writes_before_it_waits", &writes_before_it_waits)}) {
+    for (const int plant : {0, 1}) {
+      FaultBench bench;
+      const auto is_reported = [&] {
+        const auto reports = bench.reports();
+        for (const simt::Report& report : reports) {
+          EXPECT_EQ(report.fault, Fault::race);
+          EXPECT_TRUE(marked_lines(name).contains(report.line)) << text_of(reports);
+        }
+        return !reports.empty();
+      };
+      bench.launch("add_one", add_one, {{1}, 64}, bench.params(0));
+      bench.launch(name, kernel, overlaps, bench.params(plant));
+      EXPECT_EQ(is_reported(), plant == 1) << name;
+      bench.launch("add_one", add_one, {{1}, 64}, bench.params(0));
+      FaultParams beside = bench.params(0);  // nothing of the others'
+      beside.data = bench.out.data() + 64;
+      bench.launch("writes_before_it_waits", writes_before_it_waits, overlaps, beside);
+      bench.launch(name, kernel, overlaps, bench.params(plant));
+      EXPECT_EQ(is_reported(), plant == 1) << name << " behind another that overlaps";
+      bench.launch("add_one", add_one, {{1}, 64}, bench.params(0));
+      bench.launch(name, kernel, {{1}, 64}, bench.params(plant));
+      EXPECT_FALSE(is_reported()) << name << " that does not overlap";
+      bench.launch(name, kernel, overlaps, bench.params(plant));
+      EXPECT_FALSE(is_reported()) << name << " behind what the host has waited for";
+    }
+  }
+}
+
 TEST_F(Checker, ReportsARaceOfACopyWithAKernelOfAnotherStream) {
   FaultBench bench;
   const auto other = bench.device->create_stream();

@@ -355,6 +355,19 @@ extern "C" __global__ void many_epochs(FaultParams p) {
 
 extern "C" __global__ void add_one(FaultParams p) { p.data[thread_of_grid()] += 1.f; }  // fault: add_one
 
+// Behind others of its stream, as one that overlaps them.
+extern "C" __global__ void reads_before_it_waits(FaultParams p) {
+  float early = 0.f;
+  if (p.plant != 0) early = p.data[threadIdx.x];  // fault: reads_before_it_waits
+  early += p.in[threadIdx.x];                     // which no kernel has written
+  wait_for_earlier_kernels();
+  p.out[thread_of_grid()] = early + p.data[threadIdx.x];
+}
+extern "C" __global__ void writes_before_it_waits(FaultParams p) {
+  if (p.plant == 0) wait_for_earlier_kernels();
+  p.data[threadIdx.x] = 1.f;  // fault: writes_before_it_waits
+}
+
 // Of two streams that run beside each other.
 extern "C" __global__ void wait_for_word(FaultParams p) {
   if (threadIdx.x != 0) return;

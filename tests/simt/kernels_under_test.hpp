@@ -28,6 +28,8 @@ void write_after_readonly(FaultParams);
 void readonly_vector(FaultParams);
 void readonly_half(FaultParams);
 void readonly_of_another_block(FaultParams);
+void reads_before_it_waits(FaultParams);
+void writes_before_it_waits(FaultParams);
 void readonly_then_atomic(FaultParams);
 void barrier_part_of_warp(FaultParams);
 void barrier_elsewhere(FaultParams);

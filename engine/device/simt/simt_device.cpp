@@ -423,6 +423,7 @@ class SimtStream final : public Stream {
       launch.shared_bytes = config.shared_bytes;
       launch.resident = config.resident;
       launch.first_block = config.unread_blocks;
+      launch.overlaps = config.overlaps;
       launch.host_fed = config.host_fed;
       std::vector<simt::Report> found = executor_.run(launch);
       reports_.insert(reports_.end(), found.begin(), found.end());
