@@ -16,11 +16,9 @@ struct Product {
   __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
     return {{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
   }
-  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
-    norm_gemv::put_weight(x, p.weight, p.gate.cols, p.gate.stride);
-  }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    norm_gemv::normed_x(x, p.x, p.gate.cols, p.eps, sums);
+  __device__ __forceinline__ gemv::Held prepare() const { return norm_gemv::held(p.weight, p.gate.cols); }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
+    norm_gemv::normed_x(x, p.x, p.weight, held, p.gate.cols, p.gate.stride, p.eps, sums);
   }
   __device__ __forceinline__ float2 beside(int) const { return {}; }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {

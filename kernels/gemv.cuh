@@ -100,26 +100,35 @@ struct EarlierKernels {
   __device__ __forceinline__ void operator()() const { wait_for_earlier_kernels(); }
 };
 
-/// The units of a product, each warp every warp.count-th. A Product has
+/// A thread's share of the weight of the norm before a product, in part: what it reads before it waits for x. Unused where
+/// there is no norm.
+struct Held {
+  static constexpr int kCount = 8;
+  float weight[kCount];
+};
+
+/// The units of a product. A Product has
 ///   kRows             of a unit
 ///   n_units(), stride(), rows<F>(unit)
-///   prepare(x)        all threads: reads weights that put needs, to where x will be
-///   put(x)            all threads: the row to multiply with to where x has it, behind a barrier when that can be read
+///   prepare()         all threads: weights that put needs, held in registers
+///   put(x, held)      all threads: the row to multiply with to where x has it, behind a barrier when that can be read
 ///   beside(unit)      what store needs besides the sums, so that it is on its way while they are made
 ///   store(unit, ..)   every lane
-/// `wait` is called by all threads before anything but weights is read; the first of these are on their way then.
+/// `wait` is called by all threads before anything but weights is read; the first of these are on their way then. Adjacent
+/// units go to adjacent blocks: when there is not one for every warp, all SMs have as many.
 template <class F, class Product, class X, class Wait = EarlierKernels>
 __device__ __forceinline__ void walk(const Product& product, const X& x, const Wait& wait = {}) {
   constexpr int kRows = Product::kRows;
   const auto warp = Group<32>::mine();
+  const int first = static_cast<int>(threadIdx.x / 32 * gridDim.x + blockIdx.x);
   const int n_pieces = product.stride() / kFormats[static_cast<int>(F::kFormat)].piece;
   const int last = product.n_units() - 1;
-  product.prepare(x);
-  Rows<kRows> rows = product.template rows<F>(min_of(warp.rank, last));
-  Ahead<F, kRows> ahead = preload<F>(warp, rows, warp.rank <= last ? n_pieces : 0);
+  const auto held = product.prepare();
+  Rows<kRows> rows = product.template rows<F>(min_of(first, last));
+  Ahead<F, kRows> ahead = preload<F>(warp, rows, first <= last ? n_pieces : 0);
   wait();
-  product.put(x);
-  for (int unit = warp.rank; unit <= last; unit += warp.count) {
+  product.put(x, held);
+  for (int unit = first; unit <= last; unit += warp.count) {
     const float2 beside = product.beside(unit);
     float totals[kRows];
     run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows<kRows>& of_next) {
@@ -164,10 +173,9 @@ struct Product {
   __device__ __forceinline__ Rows<kRows> rows(int unit) const {
     return rows_of<F, kRows>(p.a, unit);
   }
-  template <class X>
-  __device__ __forceinline__ void prepare(const X&) const {}
-  __device__ __forceinline__ void put(const PaddedX& x) const { copy_x(x, p.x, p.a.stride); }
-  __device__ __forceinline__ void put(const GlobalX&) const {}
+  __device__ __forceinline__ Held prepare() const { return {}; }
+  __device__ __forceinline__ void put(const PaddedX& x, const Held&) const { copy_x(x, p.x, p.a.stride); }
+  __device__ __forceinline__ void put(const GlobalX&, const Held&) const {}
   __device__ __forceinline__ float2 beside(int) const { return {}; }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {
     store_rows(p.a, unit, totals, p.y);

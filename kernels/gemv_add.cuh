@@ -14,10 +14,11 @@ struct Product {
   __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
     return gemv::rows_of<F, kRows>(p.a, unit);
   }
-  template <class X>
-  __device__ __forceinline__ void prepare(const X&) const {}
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const { gemv::copy_x(x, p.x, p.a.stride); }
-  __device__ __forceinline__ void put(const gemv::GlobalX&) const {}
+  __device__ __forceinline__ gemv::Held prepare() const { return {}; }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held&) const {
+    gemv::copy_x(x, p.x, p.a.stride);
+  }
+  __device__ __forceinline__ void put(const gemv::GlobalX&, const gemv::Held&) const {}
   __device__ __forceinline__ float2 beside(int unit) const { return {p.y[unit], 0.f}; }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2 beside) const {
     if (threadIdx.x % 32 == 0) p.y[unit] = beside.x + totals[0];

@@ -5,29 +5,44 @@
 
 namespace ops::norm_gemv {
 
-/// Element i of x in shared memory.
-__device__ __forceinline__ float& element(const gemv::PaddedX& x, int i) {
-  return reinterpret_cast<float*>(&x[i / 4])[i % 4];
+/// Each thread has every kBlock-th element; from one to the next are so many floats of PaddedX.
+constexpr int kStep = rms_norm::kBlock / 32 * 36;
+
+__device__ __forceinline__ gemv::Held held(const float* __restrict__ weight, int width) {
+  const int thread = static_cast<int>(threadIdx.x);
+  gemv::Held held;
+#pragma unroll
+  for (int j = 0; j < gemv::Held::kCount; ++j) {
+    held.weight[j] = 0.f;
+    if (thread < width - j * rms_norm::kBlock) held.weight[j] = weight[thread + j * rms_norm::kBlock];
+  }
+  return held;
 }
-/// The norm's weight (width) to where x will be, zeros behind it up to stride: all threads of a block. Each finds its own
-/// again.
-__device__ __forceinline__ void put_weight(const gemv::PaddedX& to, const float* __restrict__ weight,
-                                           int width, int stride) {
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < stride; i += rms_norm::kBlock)
-    element(to, i) = i < width ? weight[i] : 0.f;
-}
-/// x (width), normalized, in the place of the weight that put_weight left there: all threads of a block. The order of the
-/// sum of squares is that of rms_norm's block.
-__device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* __restrict__ x, int width,
-                                         float eps, rms_norm::Shared& shared) {
+
+/// Puts x (width), normalized, into shared memory, zeros behind it up to stride: all threads of a block. The order of
+/// the sum of squares is that of rms_norm's block.
+__device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* __restrict__ x,
+                                         const float* __restrict__ weight, const gemv::Held& held, int width,
+                                         int stride, float eps, rms_norm::Shared& shared) {
   const auto block = Group<rms_norm::kBlock>::mine();
-  const float scale = rms_norm::scale_of(block, x, width, eps, shared);
+  float* const own = reinterpret_cast<float*>(&to[block.thread / 4]) + block.thread % 4;
+  float sum = 0.f;
+  int n = 0;  // of the thread's elements
 #pragma unroll 4
   for (int i = block.thread; i < width; i += rms_norm::kBlock) {
-    float& value = element(to, i);
-    value = rms_norm::scaled(x[i], scale, value);
+    const float value = x[i];
+    own[n++ * kStep] = value;
+    sum = fmaf(value, value, sum);
   }
+  const float scale = rms_norm::inverse_rms(group_sum(block, sum, shared.sums), width, eps);
+#pragma unroll
+  for (int j = 0; j < gemv::Held::kCount; ++j) {
+    if (block.thread < width - j * rms_norm::kBlock)
+      own[j * kStep] = rms_norm::scaled(own[j * kStep], scale, held.weight[j]);
+  }
+  for (int j = gemv::Held::kCount; j < n; ++j)
+    own[j * kStep] = rms_norm::scaled(own[j * kStep], scale, weight[block.thread + j * rms_norm::kBlock]);
+  for (; block.thread < stride - n * rms_norm::kBlock; ++n) own[n * kStep] = 0.f;
   __syncthreads();
 }
 
@@ -41,11 +56,9 @@ struct Product {
   __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
     return gemv::rows_of<F, kRows>(p.a, unit);
   }
-  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
-    put_weight(x, p.weight, p.a.cols, p.a.stride);
-  }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
-    normed_x(x, p.x, p.a.cols, p.eps, sums);
+  __device__ __forceinline__ gemv::Held prepare() const { return held(p.weight, p.a.cols); }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
+    normed_x(x, p.x, p.weight, held, p.a.cols, p.a.stride, p.eps, sums);
   }
   __device__ __forceinline__ float2 beside(int) const { return {}; }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {

@@ -86,31 +86,32 @@ __device__ __forceinline__ void leave(const PersistentDecodeParams& p) {
 }
 
 /// The products with units of two rows as one: a walk for each of them and each format would be four times the code.
-#define M40LLM_PRODUCTS(X, ...)                                                                              \
-  if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, row}.X(__VA_ARGS__);                  \
-  if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, row.norm}.X(__VA_ARGS__); \
-  if (op.kind == ResidentKind::norm_gemv)                                                                    \
-    return norm_gemv::Product{op.params.norm_gemv, row.norm}.X(__VA_ARGS__);                                 \
-  return gemv::Product{op.params.gemv}.X(__VA_ARGS__);
 struct Product {
   static constexpr int kRows = 2;
   const ResidentOp& op;
   qkv::Shared& row;
-  __device__ __forceinline__ int n_units() const {M40LLM_PRODUCTS(n_units)} __device__ __forceinline__
-      int stride() const {
-    M40LLM_PRODUCTS(stride)
+
+  // clang-format off
+#define M40LLM_PRODUCT(method)                                                                             \
+  {                                                                                                        \
+    if (op.kind == ResidentKind::qkv) return qkv::Product{op.params.qkv, row}.method;                      \
+    if (op.kind == ResidentKind::gate_up) return gate_up::Product{op.params.gate_up, row.norm}.method;     \
+    if (op.kind == ResidentKind::norm_gemv) return norm_gemv::Product{op.params.norm_gemv, row.norm}.method; \
+    return gemv::Product{op.params.gemv}.method;                                                           \
   }
+  __device__ __forceinline__ int n_units() const M40LLM_PRODUCT(n_units())
+  __device__ __forceinline__ int stride() const M40LLM_PRODUCT(stride())
   template <class F>
-  __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const {
-      M40LLM_PRODUCTS(template rows<F>, unit)} __device__ __forceinline__
-      void prepare(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(prepare, x)} __device__ __forceinline__
-      void put(const gemv::PaddedX& x) const {M40LLM_PRODUCTS(put, x)} __device__ __forceinline__ float2
-      beside(int unit) const {M40LLM_PRODUCTS(beside, unit)} __device__ __forceinline__
-      void store(int unit, const float (&totals)[kRows], float2 beside) const {
-    M40LLM_PRODUCTS(store, unit, totals, beside)
-  }
+  __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const M40LLM_PRODUCT(template rows<F>(unit))
+  __device__ __forceinline__ gemv::Held prepare() const M40LLM_PRODUCT(prepare())
+  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const
+      M40LLM_PRODUCT(put(x, held))
+  __device__ __forceinline__ float2 beside(int unit) const M40LLM_PRODUCT(beside(unit))
+  __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2 beside) const
+      M40LLM_PRODUCT(store(unit, totals, beside))
+#undef M40LLM_PRODUCT
+  // clang-format on
 };
-#undef M40LLM_PRODUCTS
 
 /// An op with weights of a format.
 template <class F>

@@ -87,15 +87,13 @@ struct Product {
   __device__ __forceinline__ gemv::Rows<2> rows(int unit) const {
     return rows_of<F>(p, pair_of(p, unit));
   }
-  __device__ __forceinline__ void prepare(const gemv::PaddedX& x) const {
-    norm_gemv::put_weight(x, p.weight, p.width, p.stride);
-  }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x) const {
+  __device__ __forceinline__ gemv::Held prepare() const { return norm_gemv::held(p.weight, p.width); }
+  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
     if (threadIdx.x == 0) {
       shared.position = *p.position;
       shared.sequence = *p.sequence;
     }
-    norm_gemv::normed_x(x, p.x, p.width, p.eps, shared.norm);
+    norm_gemv::normed_x(x, p.x, p.weight, held, p.width, p.stride, p.eps, shared.norm);
   }
   __device__ __forceinline__ float2 beside(int unit) const {
     const Pair pair = pair_of(p, unit);

@@ -25,7 +25,9 @@ Work work(const GemvParams& p) { return product_work(p.a); }
 constexpr int kBlocksAnSm = 3;
 
 unsigned walking_blocks(int rows, int n_sms) {
-  return std::min(product_blocks(rows), static_cast<unsigned>(kBlocksAnSm * n_sms));
+  const auto needed = static_cast<int>(product_blocks(rows));
+  if (needed <= n_sms) return static_cast<unsigned>(needed);
+  return static_cast<unsigned>(std::min(div_up(needed, n_sms), kBlocksAnSm) * n_sms);
 }
 
 const Op<GemvParams>& gemv_op(Format format) {
