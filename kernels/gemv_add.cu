@@ -2,7 +2,7 @@
 #include "kernels/gemv_add.cuh"
 
 #define M40LLM_KERNELS(format, ...)                                                                  \
-  extern "C" __global__ void __launch_bounds__(256) gemv_add_##format##_shared(GemvAddParams p) { \
+  extern "C" __global__ void __launch_bounds__(256) gemv_add_##format##_shared(GemvAddParams p) {    \
     DYN_SHARED(float4, x);                                                                           \
     ops::gemv_add::shared<formats::Reads<Format::format>>(p, x);                                     \
   }                                                                                                  \

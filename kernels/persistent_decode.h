@@ -55,8 +55,9 @@ struct alignas(16) ResidentOp {
 /// blocks.
 struct PersistentDecodeParams {
   const ResidentOp* program;  // (n_ops)
-  unsigned* barrier;          // two words of device memory, zeros before and after: arrivals, and blocks that have ended
-  int* stood;  // of memory that the host can read: 0; else 1 + the op at which a block gave up to wait
+  unsigned*
+      barrier;  // two words of device memory, zeros before and after: arrivals, and blocks that have ended
+  int* stood;   // of memory that the host can read: 0; else 1 + the op at which a block gave up to wait
   int n_ops;
 };
 

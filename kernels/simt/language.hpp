@@ -140,8 +140,8 @@ __forceinline__ float warp_max(float v) {
 
 // Found by kernels in their own namespaces through ordinary look-up.
 using simt::atomic_add;
-using simt::atomic_add_release;
 using simt::atomic_add_acq_rel;
+using simt::atomic_add_release;
 using simt::load_acquire;
 using simt::load_relaxed;
 using simt::store_relaxed;
