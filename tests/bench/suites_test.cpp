@@ -79,7 +79,8 @@ std::vector<std::string> without_counterpart(const std::set<std::string>& built,
 }
 
 TEST(Kernels, EachIsAVariantOfASuite) {
-  std::set<std::string> named;
+  // Of a whole step, and so of no suite: the models' tests hold it against the ops' own kernels.
+  std::set<std::string> named{"persistent_decode/persistent_decode"};
   for (const auto& suite : suites()) {
     for (const VariantInfo& variant : suite->variants()) {
       for (const Sweep sweep : {Sweep::smoke, Sweep::model, Sweep::edge}) {
