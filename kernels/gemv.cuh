@@ -37,17 +37,10 @@ __device__ __forceinline__ Rows<kRows> rows_of(const Matrix& a, int unit) {
 /// Pieces of a row in flight: of one row as many as of two together.
 template <class F, int kRows>
 constexpr int kSlotsOf = 2 * F::kAhead / kRows;
-/// A format with half the pieces in flight, and so fewer registers: with x in global memory some spill otherwise. It still
-/// leaves an SM twice the bytes in flight that an M40 needs.
-template <class F>
-struct HalfAhead : F {
-  static constexpr int kAhead = F::kAhead / 2;
-};
 /// What a lane has in flight: pieces that need no x, so that they can be on their way before x is there.
 template <class F, int kRows>
 struct Ahead {
-  static constexpr int kSlots = kSlotsOf<F, kRows>;
-  typename F::Piece piece[kSlots][kRows];
+  typename F::Piece piece[kSlotsOf<F, kRows>][kRows];
 };
 template <class F, int kRows>
 __device__ __forceinline__ void load_slot(Ahead<F, kRows>& ahead, int slot, const Rows<kRows>& rows, int i,
@@ -62,7 +55,7 @@ __device__ __forceinline__ Ahead<F, kRows> preload(const Group<32>& warp, const 
                                                    int n_pieces) {
   Ahead<F, kRows> ahead{};
 #pragma unroll
-  for (int slot = 0; slot < ahead.kSlots; ++slot)
+  for (int slot = 0; slot < kSlotsOf<F, kRows>; ++slot)
     load_slot(ahead, slot, rows, warp.thread + 32 * slot, n_pieces);
   return ahead;
 }

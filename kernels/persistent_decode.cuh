@@ -113,6 +113,13 @@ struct Product {
   // clang-format on
 };
 
+/// A format with half the pieces in flight, and so fewer registers: with x in global memory some spill otherwise. It still
+/// leaves an SM twice the bytes in flight that an M40 needs.
+template <class F>
+struct HalfAhead : F {
+  static constexpr int kAhead = F::kAhead / 2;
+};
+
 /// An op with weights of a format.
 template <class F>
 __device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, Shared& shared,
@@ -124,8 +131,7 @@ __device__ __forceinline__ void weighted(const ResidentOp& op, float4* memory, S
       embedding::element<F>(p, i);
   } else if (op.kind == ResidentKind::gemv_add_global) {
     const GemvAddParams& p = op.params.gemv_add;
-    gemv::walk<gemv::HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)},
-                                   wait);
+    gemv::walk<HalfAhead<F>>(gemv_add::Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)}, wait);
   } else if (op.kind == ResidentKind::gemv_add_shared) {
     gemv::walk<F>(gemv_add::Product{op.params.gemv_add}, gemv::PaddedX{memory}, wait);
   } else {
