@@ -19,7 +19,9 @@ struct Product {
     gemv::copy_x(x, p.x, p.a.stride);
   }
   __device__ __forceinline__ void put(const gemv::GlobalX&, const gemv::Held&) const {}
-  __device__ __forceinline__ float2 beside(int unit) const { return {p.y[unit], 0.f}; }
+  __device__ __forceinline__ float2 beside(int unit) const {
+    return {threadIdx.x % 32 == 0 ? p.y[unit] : 0.f, 0.f};
+  }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2 beside) const {
     if (threadIdx.x % 32 == 0) p.y[unit] = beside.x + totals[0];
   }
