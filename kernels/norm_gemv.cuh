@@ -28,7 +28,7 @@ __device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* _
   float* const own = reinterpret_cast<float*>(&to[block.thread / 4]) + block.thread % 4;
   float sum = 0.f;
   int n = 0;  // of the thread's elements
-#pragma unroll 4
+#pragma unroll 8
   for (int i = block.thread; i < width; i += rms_norm::kBlock) {
     const float value = x[i];
     own[n++ * kStep] = value;

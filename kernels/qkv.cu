@@ -1,10 +1,10 @@
 #include "kernels/qkv.cuh"
 
-#define M40LLM_KERNEL(format, ...)                                                 \
-  extern "C" __global__ void __launch_bounds__(256, 2) qkv_##format(QkvParams p) { \
-    DYN_SHARED(float4, x);                                                         \
-    SHARED(ops::qkv::Shared, own);                                                 \
-    ops::qkv::shared<formats::Reads<Format::format>>(p, x, own);                   \
+#define M40LLM_KERNEL(format, ...)                                              \
+  extern "C" __global__ void __launch_bounds__(256) qkv_##format(QkvParams p) { \
+    DYN_SHARED(float4, x);                                                      \
+    SHARED(ops::qkv::Shared, own);                                              \
+    ops::qkv::shared<formats::Reads<Format::format>>(p, x, own);                \
   }
 M40LLM_FORMATS(M40LLM_KERNEL)
 #undef M40LLM_KERNEL

@@ -17,8 +17,9 @@ inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 constexpr unsigned product_blocks(int rows) {
   return udiv_up(rows, kProductRows * kProductBlock / kWarpSize);
 }
-/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, or one on some.
-unsigned walking_blocks(int rows, int n_sms);
+/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, at most sm_blocks, or
+/// one on some.
+unsigned walking_blocks(int rows, int n_sms, int sm_blocks);
 /// x in shared memory, a float4 of gap behind every eight.
 constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned>(a.stride) / 32 * 36 * 4; }
 constexpr bool x_fits_shared(const Matrix& a) {

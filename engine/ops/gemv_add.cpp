@@ -12,10 +12,11 @@ namespace m40llm {
 namespace {
 
 LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms)}, kProductBlock});
+  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock});
 }
 LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
+  return overlapping(
+      {{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int exact(const GemvAddParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GemvAddParams& p) {

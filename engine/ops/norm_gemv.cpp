@@ -10,7 +10,8 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const NormGemvParams& p, int n_sms) {
-  return overlapping({{walking_blocks(p.a.rows, n_sms)}, kProductBlock, padded_x_bytes(p.a)});
+  return overlapping(
+      {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks)}, kProductBlock, padded_x_bytes(p.a)});
 }
 int exact(const NormGemvParams&, int) { return 0; }  // the bits of separate ops
 Work work(const NormGemvParams& p) {

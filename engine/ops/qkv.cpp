@@ -17,7 +17,9 @@ Matrix matrix_of(const QkvParams& p) {
 
 LaunchConfig config(const QkvParams& p, int n_sms) {
   return overlapping(
-      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kProductBlock, padded_x_bytes(matrix_of(p))});
+      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, traits(matrix_of(p).format).sm_blocks)},
+       kProductBlock,
+       padded_x_bytes(matrix_of(p))});
 }
 int exact(const QkvParams&, int) { return 0; }  // the bits of separate ops
 Work work(const QkvParams& p) {

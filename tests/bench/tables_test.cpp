@@ -7,9 +7,12 @@
 #include <string>
 
 #include "bench/suite.hpp"
+#include "engine/device/image.hpp"
+#include "engine/device/occupancy.hpp"
 #include "engine/model/pack.hpp"
 #include "engine/ops/embedding.hpp"
 #include "engine/ops/gemv.hpp"
+#include "kernels/gemv_add.h"
 
 namespace m40llm {
 namespace {
@@ -78,6 +81,32 @@ TEST(Tables, WorkCountsTheScalesOfWeights) {
     EXPECT_EQ(gemv_op(format.format).work(product).bytes, bytes(kRows) + 4.0 * (kRows + kCols))
         << format.name;
   }
+}
+
+/// The grid of a product that walks its units is one wave: an M40's SM holds as many blocks as the tables say.
+TEST(Tables, WalkingProductsAreOneWaveOnAnM40) {
+  std::size_t n_kernels = 0;
+  const auto fits = [&](const std::string& name, int sm_blocks) {
+    for (const Image& image : images()) {
+      if (image.arch != kGm200.arch) continue;
+      for (const KernelResources& kernel : image.kernels) {
+        if (kernel.name != name) continue;
+        ++n_kernels;
+        EXPECT_GE(
+            occupancy(kGm200, kernel, {{static_cast<unsigned>(sm_blocks * kGm200.n_sms)}, kProductBlock})
+                .blocks_per_sm,
+            sm_blocks)
+            << name;
+      }
+    }
+  };
+  for (const FormatTraits& format : kFormats) {
+    for (const char* const op : {"qkv_", "gate_up_", "norm_gemv_"})
+      fits(std::string(op) + format.name, format.sm_blocks);
+    for (const char* const way : {"_shared", "_global"})
+      fits(std::string("gemv_add_") + format.name + way, kGemvAddBlocks);
+  }
+  EXPECT_EQ(n_kernels, 5 * std::size(kFormats));
 }
 
 }  // namespace
