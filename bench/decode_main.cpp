@@ -128,6 +128,7 @@ Json record(const Device& device, const Json& model, std::uint64_t step_hash, co
                          {"copies", mean(r.decode_counters.copies)},
                          {"synchronizations", mean(r.decode_counters.synchronizations)}};
   }
+  if (r.first_result_us > 0) json["first_result_us"] = r.first_result_us;
   if (!r.fault.empty()) json["fault"] = r.fault;
   return json;
 }
@@ -209,9 +210,9 @@ int run(const std::vector<std::string>& command) {
   line.parsed(
       "--way", [&](const std::string& text) { options.ways = ways_of(text); },
       "how a step is put on the device: separate (each op by a kernel of its own), launches (fused ops), "
-      "graph (those by one call) or persistent (those by one kernel); of several each prompt is decoded by "
-      "each, "
-      "and they must give the same bits",
+      "graph (those by one call), persistent (those by one kernel) or ring (all steps by one launch of it); "
+      "of "
+      "several each prompt is decoded by each, and they must give the same bits",
       "WAY[,WAY...]", std::string(name_of(options.ways.front())));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
@@ -289,7 +290,7 @@ int run(const std::vector<std::string>& command) {
   OracleComparison all;
   const auto finish = [&](const Job& job, Decoded& result) {
     const auto entry_of_it = [&] {
-      return record(*device, model, source_hash(decoder.model().step_launches(result.way)), job.prompt.text,
+      return record(*device, model, source_hash(launches_of(decoder.model(), result.way)), job.prompt.text,
                     decoder.text(result.tokens), result);
     };
     Json entry = entry_of_it();

@@ -134,6 +134,7 @@ Decoded Decoder::decode(const std::vector<int>& prompt, Way way, const OraclePro
   const auto on_step = [&](const DecodeStep& step) {
     const bool in_prompt = fed < prompt.size();
     (in_prompt ? result.prompt_us : result.decode_us).push_back(step.time_us);
+    if (fed == 0) result.first_result_us = step.since_submit_us;
     if (!in_prompt) {
       result.decode_counters.launches += step.counters.launches;
       result.decode_counters.kernels += step.counters.kernels;

@@ -38,6 +38,8 @@ struct Decoded {
   /// V at the end), or not the bits expected. Empty: nothing.
   std::string fault;
   std::vector<double> prompt_us, decode_us;
+  double first_result_us =
+      0;  ///< by Way::ring: from the submission of the job until the host has its first result
   DeviceCounters decode_counters;  ///< sums over the decode steps
   std::vector<std::uint64_t> logits_hashes;
   std::optional<OracleComparison> oracle;

@@ -22,16 +22,13 @@ namespace ops::persistent_decode {
 constexpr int kBlock = kPersistentBlock;
 constexpr int kWordsOfOp = sizeof(ResidentOp) / sizeof(uint4);
 static_assert(kWordsOfOp <= 32, "a lane a word");
-/// Looks of a block that waits, each a round trip to L2: a quarter of a microsecond at least, so 15 s and more. No
-/// honest op takes a hundredth of that; a GPU that another process holds does not look meanwhile.
-constexpr unsigned kLooks = 1u << 26;
 
 struct Shared {
   uint4 ops[2][kWordsOfOp];  // the op at work and the next one
   qkv::Shared row;
-  unsigned
-      awaited;  // arrivals at the barriers of the grid so far, when all blocks have come: the first thread's
-  int stood;    // 1: the grid did not meet
+  unsigned awaited;  // what arrivals stand at when all blocks have come, and wrap around: the first thread's
+  int gave_up;       // 1: it waited in vain; likewise
+  int stood;         // 1: the block goes no further; set and read with a __syncthreads between
 
   __device__ __forceinline__ const ResidentOp& op(int i) const {
     return *reinterpret_cast<const ResidentOp*>(ops[i % 2]);
@@ -45,6 +42,17 @@ static_assert(rms_norm::kBlock == kBlock && gemv::kBlock == kBlock);
 __device__ __forceinline__ void fetch(const PersistentDecodeParams& p, int i, int lane, Shared& shared) {
   if (i < p.n_ops && lane < kWordsOfOp)
     shared.ops[i % 2][lane] = reinterpret_cast<const uint4*>(p.program + i)[lane];
+}
+
+/// Whether all blocks have come: arrivals may have wrapped around since.
+__device__ __forceinline__ bool reached(unsigned arrived, unsigned awaited) {
+  return static_cast<int>(arrived - awaited) >= 0;
+}
+
+/// A block gives up to wait; all that it did before counts for nothing.
+__device__ __forceinline__ void stand(const PersistentDecodeParams& p, int op, Shared& shared) {
+  shared.gave_up = 1;
+  if (load_relaxed_system(p.stood) == 0) store_release_system(p.stood, static_cast<unsigned>(op) + 1);
 }
 
 /// Called once in every op, by all threads, before it reads what another op wrote.
@@ -63,15 +71,15 @@ struct Wait {
 
   __device__ __forceinline__ void meet_grid() const {
     const unsigned awaited = shared.awaited;
-    if (spin_at_most(kLooks, p.barrier, [awaited](unsigned arrived) { return arrived >= awaited; })) return;
-    shared.stood = 1;
-    if (*p.stood == 0) *p.stood = op + 1;
+    if (!spin_at_most(p.looks, p.barrier, [awaited](unsigned arrived) { return reached(arrived, awaited); }))
+      stand(p, op, shared);
   }
 };
 
 /// Behind the block's part of an op: what it wrote is there for those that wait, before the first loads of the next op are
 /// on their way, for which a fence would wait.
 __device__ __forceinline__ void done(const PersistentDecodeParams& p, int op, Shared& shared) {
+  if (threadIdx.x == 0) shared.stood = shared.gave_up;
   __syncthreads();
   if (threadIdx.x == 0 && op + 1 < p.n_ops && shared.op(op + 1).waits != 0) {
     atomic_add_release(p.barrier, 1u);
@@ -81,7 +89,7 @@ __device__ __forceinline__ void done(const PersistentDecodeParams& p, int op, Sh
 /// The last block to end leaves the barrier as it was.
 __device__ __forceinline__ void leave(const PersistentDecodeParams& p) {
   if (threadIdx.x != 0 || atomic_add_acq_rel(p.barrier + 1, 1u) != gridDim.x - 1) return;
-  store_relaxed(p.barrier, 0u);
+  store_relaxed(p.barrier, p.start);
   store_relaxed(p.barrier + 1, 0u);
 }
 
@@ -221,12 +229,22 @@ __device__ __forceinline__ void share(const ResidentOp& op, float4* memory, Shar
   }
 }
 
-__device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* memory, Shared& shared) {
-  if (threadIdx.x == 0) {
-    shared.awaited = 0;
-    shared.stood = 0;
-  }
+/// Before the first step, by all threads.
+__device__ __forceinline__ void begin(const PersistentDecodeParams& p, Shared& shared) {
+  if (threadIdx.x != 0) return;
+  shared.awaited = p.start;
+  shared.gave_up = 0;
+  shared.stood = 0;
+}
+
+/// Before each step, by the last warp, with a __syncthreads behind it.
+__device__ __forceinline__ void fetch_first(const PersistentDecodeParams& p, Shared& shared) {
   if (threadIdx.x >= kBlock - 32) fetch(p, 0, static_cast<int>(threadIdx.x) - (kBlock - 32), shared);
+}
+
+__device__ __forceinline__ void run(const PersistentDecodeParams& p, float4* memory, Shared& shared) {
+  begin(p, shared);
+  fetch_first(p, shared);
   __syncthreads();
   for (int op = 0; op < p.n_ops && shared.stood == 0; ++op) {
     share(shared.op(op), memory, shared, Wait{p, shared, op});

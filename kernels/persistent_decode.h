@@ -56,10 +56,17 @@ struct alignas(16) ResidentOp {
 struct PersistentDecodeParams {
   const ResidentOp* program;  // (n_ops)
   unsigned*
-      barrier;  // two words of device memory, zeros before and after: arrivals, and blocks that have ended
-  int* stood;   // of memory that the host can read: 0; else 1 + the op at which a block gave up to wait
+      barrier;  // two words of device memory: arrivals, which are `start` before and after, and blocks that have
+                // ended, 0 before and after
+  unsigned* stood;  // of memory that the host can read: 0; else 1 + the op at which a block gave up to wait
   int n_ops;
+  unsigned start;
+  unsigned looks;  // of a block that waits, before it gives up
 };
+
+/// Each look is a round trip to L2: a quarter of a microsecond at least, so 15 s and more. No honest op takes a hundredth
+/// of that; a GPU that another process holds does not look meanwhile.
+constexpr unsigned kPersistentLooks = 1u << 26;
 
 constexpr int kPersistentBlock = 256;
 /// Shared memory of its own, a block; beside it is the dynamic, for the rows that products take, and of that what argmax

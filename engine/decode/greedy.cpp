@@ -1,8 +1,12 @@
 #include "engine/decode/greedy.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <memory>
+#include <optional>
 
 #include "engine/decode/find_not_finite.hpp"
+#include "engine/decode/ring.hpp"
 #include "engine/error.hpp"
 
 namespace m40llm {
@@ -19,6 +23,60 @@ NotFinite not_finite(Stream& stream, const Llama& model, int position, int token
   stream.copy_to_host(&value, model.logits().data() + logit, sizeof value);
   stream.synchronize();
   return {position, token, logit, value};
+}
+
+/// The steps of a sequence, one after the other.
+class Steps {
+ public:
+  virtual ~Steps() = default;
+  /// Returns with step.next set.
+  virtual void take(DecodeStep& step) = 0;
+};
+
+class SteppedByHost final : public Steps {
+ public:
+  SteppedByHost(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, Way way)
+      : stream_(stream), model_(model), next_(device, 1) {
+    model.start(stream, prompt, way);
+  }
+  void take(DecodeStep& step) override {
+    model_.step(stream_);
+    stream_.copy_to_host(next_.span().data(), model_.next_token().data(), sizeof(int));
+    stream_.synchronize();
+    model_.check_steps();
+    step.next = next_[0];
+  }
+
+ private:
+  Stream& stream_;
+  Llama& model_;
+  const PinnedBuffer<int> next_;
+};
+
+/// With room for one result no step begins before the host asks for it, and so not before on_step has seen the logits of
+/// the one before.
+class SteppedByRing final : public Steps {
+ public:
+  SteppedByRing(Device& device, const Llama& model, std::span<const int> prompt, int n_tokens)
+      : ring_(device, model, {.n_jobs = 1, .n_results = 1}) {
+    ring_.submit(prompt, n_tokens);
+  }
+  void take(DecodeStep& step) override {
+    std::optional<RingResult> result;
+    while (!result) result = ring_.wait(std::chrono::minutes(1));
+    step.next = result->token;
+    step.since_submit_us = result->since_submit_us;
+  }
+
+ private:
+  Ring ring_;
+};
+
+std::unique_ptr<Steps> steps_by(Way way, Device& device, Stream& stream, Llama& model,
+                                std::span<const int> prompt, int n_tokens) {
+  if (way != Way::ring) return std::make_unique<SteppedByHost>(device, stream, model, prompt, way);
+  stream.synchronize();
+  return std::make_unique<SteppedByRing>(device, model, prompt, std::max(n_tokens, 1));
 }
 
 }  // namespace
@@ -42,23 +100,18 @@ void check_room(std::span<const int> prompt, int n_tokens, int n_positions) {
 void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const int> prompt, int n_tokens,
                    Way way, const std::function<bool(int)>& is_end, const OnStep& on_step) {
   check_room(prompt, n_tokens, model.n_positions());
-  const PinnedBuffer<int> next(device, 1);
-  model.start(stream, prompt, way);
-  int token = prompt.front();
   const int n_steps = static_cast<int>(prompt.size()) + n_tokens - 1;
+  const std::unique_ptr<Steps> steps = steps_by(way, device, stream, model, prompt, n_tokens);
+  int token = prompt.front();
   for (int position = 0; position < n_steps; ++position) {
     DecodeStep step;
     step.token = token;
     const DeviceCounters before = device.counters();
     const auto start = std::chrono::steady_clock::now();
-    model.step(stream);
-    stream.copy_to_host(next.span().data(), model.next_token().data(), sizeof(int));
-    stream.synchronize();
-    model.check_steps();
+    steps->take(step);
     step.time_us =
         std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
     step.counters = difference(device.counters(), before);
-    step.next = next[0];
     if (step.next < 0) throw not_finite(stream, model, position, token, ~step.next);
     if (!on_step(step)) return;
     const auto fed = static_cast<std::size_t>(position) + 1;
@@ -66,6 +119,10 @@ void decode_greedy(Device& device, Stream& stream, Llama& model, std::span<const
     if (!in_prompt && is_end(step.next)) return;
     token = in_prompt ? prompt[fed] : step.next;
   }
+}
+
+std::vector<Launch> launches_of(const Llama& model, Way way) {
+  return way == Way::ring ? std::vector{Ring::kernel()} : model.step_launches(way);
 }
 
 }  // namespace m40llm

@@ -1,5 +1,7 @@
 #include "engine/model/llama.hpp"
 
+#include <stdexcept>
+
 #include "engine/error.hpp"
 #include "engine/model/memory.hpp"
 #include "engine/model/rope_table.hpp"
@@ -67,6 +69,7 @@ void Llama::check_position(int position) const {
 }
 
 void Llama::start(Stream& stream, std::span<const int> prompt, Way way) {
+  if (way == Way::ring) throw std::logic_error("the host takes no steps of a ring");
   if (prompt.empty()) throw Error("the prompt is empty: at least one token is needed");
   if (prompt.size() > static_cast<std::size_t>(n_positions())) {
     throw Error("a prompt of " + std::to_string(prompt.size()) + " tokens; the sequence has room for " +
@@ -98,6 +101,8 @@ void Llama::step(Stream& stream) {
     case Way::persistent:
       stream.launch(persistent_->launch());
       break;
+    case Way::ring:
+      break;  // no sequence is started by it
   }
   ++position_;
 }
@@ -115,8 +120,10 @@ std::vector<Launch> Llama::step_launches(Way way) const {
       return launches(plan_);
     case Way::persistent:
       return {persistent_->launch()};
+    case Way::ring:
+      break;
   }
-  return {};  // no Way has another value
+  return {};
 }
 
 void Llama::forward(Stream& stream, int token, int position, std::span<float> hidden,

@@ -36,11 +36,12 @@ class Llama {
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }
   const KvCache& kv_cache() const { return kv_cache_; }
+  const Workspace& workspace() const { return workspace_; }
   /// Of a step that goes to the device by `way`; a forward pass has that of Way::separate.
   const StepPlan& plan(Way way) const { return way == Way::separate ? separate_plan_ : plan_; }
 
   /// The next step() is fed the prompt's first token at position 0, and so on, those behind the prompt what the
-  /// step before chose. Each goes to the device by `way`: what that needs is made here, where it is not there yet.
+  /// step before chose. Each goes to the device by `way`, one of kStepWays: what that needs is made here, where it is not there yet.
   /// Throws Error on an empty prompt, on one without room, and on a token out of range; LaunchRefused on a plan that
   /// cannot go that way.
   void start(Stream& stream, std::span<const int> prompt, Way way);
@@ -49,7 +50,7 @@ class Llama {
   void step(Stream& stream);
   /// Of steps that the host has waited for: throws DeviceFault if one did not come to its end.
   void check_steps() const;
-  /// What each step launches by `way`, which a sequence has gone.
+  /// What each step launches by `way`, one of kStepWays, which a sequence has gone.
   std::vector<Launch> step_launches(Way way) const;
 
   /// Queues one token's forward pass, each op by a kernel of its own, with the bits of a step: its K and V go into
@@ -65,8 +66,10 @@ class Llama {
   /// The largest logit's; ~i, which is negative, if logit i is the first that is not finite.
   const Buffer<int>& next_token() const { return workspace_.chosen(); }
 
- private:
+  /// Throws Error on one that is not in the vocabulary.
   void check_token(int token) const;
+
+ private:
   void check_position(int position) const;
 
   Device& device_;

@@ -5,14 +5,17 @@
 
 namespace m40llm {
 
-/// How a decode step is put on a device. The bits are the same.
+/// How decode steps are put on a device. The bits are the same.
 enum class Way : std::uint8_t {
   separate,    ///< each op by a kernel and a call of its own, nothing fused
   launches,    ///< fused ops, each kernel by a call of its own
   graph,       ///< all of those by one call
   persistent,  ///< fused ops, all by one kernel
+  ring,        ///< likewise, and one launch of it takes all steps: the host takes none itself
 };
-inline constexpr std::array kWays = {Way::separate, Way::launches, Way::graph, Way::persistent};
+inline constexpr std::array kWays = {Way::separate, Way::launches, Way::graph, Way::persistent, Way::ring};
+/// Those by which the host takes steps one by one.
+inline constexpr std::array kStepWays = {Way::separate, Way::launches, Way::graph, Way::persistent};
 
 /// As flags and records have it.
 constexpr std::string_view name_of(Way way) {
@@ -25,6 +28,8 @@ constexpr std::string_view name_of(Way way) {
       return "graph";
     case Way::persistent:
       return "persistent";
+    case Way::ring:
+      return "ring";
   }
   return {};  // no Way has another value
 }

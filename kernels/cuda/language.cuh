@@ -111,9 +111,26 @@ __device__ __forceinline__ void wait_for_earlier_kernels() {
 #endif
 }
 
-// Signals between blocks. Before sm_70 there is no release or acquire: a fence on the right side of a volatile access is
+// Signals between blocks, and (..._system) between a block and the host, in pinned memory. Before sm_70 there is no release or acquire: a fence on the right side of a volatile access is
 // what the compiler makes of them there too.
 #if __CUDA_ARCH__ >= 700
+__device__ __forceinline__ unsigned load_relaxed_system(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_release_system(unsigned* p, unsigned v) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ void store_release_system(unsigned long long* p, unsigned long long v) {
+  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+__device__ __forceinline__ unsigned look_system(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void seen_system() {}
 __device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
@@ -142,6 +159,21 @@ __device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned v) 
   return old;
 }
 #else
+__device__ __forceinline__ unsigned load_relaxed_system(const unsigned* p) {
+  unsigned v;
+  asm volatile("ld.volatile.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_release_system(unsigned* p, unsigned v) {
+  __threadfence_system();
+  asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ void store_release_system(unsigned long long* p, unsigned long long v) {
+  __threadfence_system();
+  asm volatile("st.volatile.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+__device__ __forceinline__ unsigned look_system(const unsigned* p) { return load_relaxed_system(p); }
+__device__ __forceinline__ void seen_system() { __threadfence_system(); }
 __device__ __forceinline__ void store_relaxed(unsigned* p, unsigned v) {
   asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 }
@@ -179,8 +211,8 @@ __device__ __forceinline__ void spin_until(const unsigned* flag, Done done) {
   }
   seen();
 }
-/// As spin_until, but gives up, with false, when so many looks were in vain. The SIMT device never does: it sees by
-/// itself when nobody is left who could end the wait, and reports that.
+/// As spin_until, but gives up, with false, when so many looks were in vain. The SIMT device does so only in a launch that
+/// the host feeds: in others it sees by itself when nobody is left who could end the wait, and reports that.
 template <class Done>
 __device__ __forceinline__ bool spin_at_most(unsigned looks, const unsigned* flag, Done done) {
   while (!done(look(flag))) {
@@ -188,4 +220,11 @@ __device__ __forceinline__ bool spin_at_most(unsigned looks, const unsigned* fla
   }
   seen();
   return true;
+}
+/// As spin_until, of a word that the host writes.
+template <class Done>
+__device__ __forceinline__ void spin_until_system(const unsigned* flag, Done done) {
+  while (!done(look_system(flag))) {
+  }
+  seen_system();
 }

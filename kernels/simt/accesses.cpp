@@ -283,22 +283,23 @@ std::string describe_race(const Finding& race) {
   return text + ", and nothing orders the two";
 }
 
-void atomic_access(const void* pointer, Atomic kind, MemoryOrder order, const void* site) {
+void atomic_access(const void* pointer, Atomic kind, MemoryOrder order, const void* site, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   const bool write = kind != Atomic::load;
   if (address - kArena >= kArenaBytes) {
-    outside_arena(address, 4, write, site);
+    outside_arena(address, bytes, write, site);
     return;
   }
-  if (address % 4 != 0) misaligned(address, 4, site);
+  if (address % bytes != 0) misaligned(address, bytes, site);
   if (order == MemoryOrder::acquire) acquire(Actor::of(*current), address);
   // An update is looked at when it begins; one that releases and acquires comes here twice.
   if (kind == Atomic::update && order != MemoryOrder::acquire) {
     const Cell& cell = *cell_of(address);
-    if (load(cell.writer) == kNever) tell({Finding::never_written, 0, address}, 4, {false, true}, site);
+    if (load(cell.writer) == kNever) tell({Finding::never_written, 0, address}, bytes, {false, true}, site);
   }
-  if (kind != Atomic::update || order != MemoryOrder::acquire) look_closely(address, 4, {write, true}, site);
-  if (write) check_not_read_readonly(address, 4, site);
+  if (kind != Atomic::update || order != MemoryOrder::acquire)
+    look_closely(address, bytes, {write, true}, site);
+  if (write) check_not_read_readonly(address, bytes, site);
   if (order == MemoryOrder::release) release(Actor::of(*current), address, kind == Atomic::update);
   if (order == MemoryOrder::relaxed && kind == Atomic::store) forget(address);
 }

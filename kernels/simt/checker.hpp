@@ -76,9 +76,10 @@ void warp_synchronized(Warp& warp, std::uint32_t mask);
 
 enum class Atomic { load, store, update };
 enum class MemoryOrder { relaxed, acquire, release };
-/// The running lane does an atomic access of a 4-byte word: called before one that releases, after one that
+/// The running lane does an atomic access of a word of 4 or 8 bytes: called before one that releases, after one that
 /// acquires.
-void atomic_access(const void* address, Atomic access, MemoryOrder order, const void* site);
+void atomic_access(const void* address, Atomic access, MemoryOrder order, const void* site,
+                   std::size_t bytes = 4);
 
 /// The running lane is about to load through the read-only cache.
 void readonly_load(const void* address, std::size_t bytes, const void* site);

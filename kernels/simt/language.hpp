@@ -162,7 +162,22 @@ __forceinline__ void spin_until(const unsigned* flag, Done done) {
 }
 
 template <class Done>
-__forceinline__ bool spin_at_most(unsigned, const unsigned* flag, Done done) {
+__forceinline__ bool spin_at_most(unsigned looks, const unsigned* flag, Done done) {
+  bool met = false;
+  spin_until(flag, [&](unsigned now) {
+    met = done(now);
+    return met || (simt::host_fed() && --looks == 0);
+  });
+  return met;
+}
+
+// The host is a thread like the workers.
+__forceinline__ unsigned load_relaxed_system(const unsigned* p) { return simt::load_relaxed(p); }
+__forceinline__ void store_release_system(unsigned* p, unsigned v) { simt::store_release(p, v); }
+__forceinline__ void store_release_system(unsigned long long* p, unsigned long long v) {
+  simt::store_release(p, v);
+}
+template <class Done>
+__forceinline__ void spin_until_system(const unsigned* flag, Done done) {
   spin_until(flag, done);
-  return true;
 }

@@ -217,6 +217,8 @@ void spin(bool (*done)(const void* closure), const void* closure) {
   tsan::acquire(&lane);
 }
 
+bool host_fed() { return current->block->worker->progress->launch->host_fed; }
+
 std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment) {
   Block& block = *current->block;
   for (const SharedSite& known : block.shared_sites) {
@@ -327,6 +329,13 @@ void store_release(unsigned* address, unsigned value) {
   if constexpr (kChecked)
     checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release,
                            __builtin_return_address(0));
+  tsan::release(address);
+  __atomic_store_n(address, value, __ATOMIC_RELEASE);
+}
+void store_release(unsigned long long* address, unsigned long long value) {
+  if constexpr (kChecked)
+    checker::atomic_access(address, checker::Atomic::store, checker::MemoryOrder::release,
+                           __builtin_return_address(0), sizeof value);
   tsan::release(address);
   __atomic_store_n(address, value, __ATOMIC_RELEASE);
 }

@@ -176,6 +176,8 @@ void barrier();
 std::uint64_t collective(CollectiveKind kind, std::uint32_t mask, std::uint64_t in, std::uint32_t argument);
 /// Waits until done(closure). The scheduler asks; the lane is not resumed before.
 void spin(bool (*done)(const void* closure), const void* closure);
+/// Whether the host feeds the launch (Launch::host_fed).
+bool host_fed();
 /// The block's piece of shared memory of that name; the first lane to ask makes it.
 std::byte* shared(const void* name, std::size_t bytes, std::size_t alignment);
 std::byte* dynamic_shared();
@@ -188,6 +190,7 @@ unsigned atomic_add(unsigned* address, unsigned value);
 void atomic_add_release(unsigned* address, unsigned value);
 unsigned atomic_add_acq_rel(unsigned* address, unsigned value);
 void store_release(unsigned* address, unsigned value);
+void store_release(unsigned long long* address, unsigned long long value);
 void store_relaxed(unsigned* address, unsigned value);
 unsigned load_acquire(const unsigned* address);
 unsigned load_relaxed(const unsigned* address);

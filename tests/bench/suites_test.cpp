@@ -79,8 +79,8 @@ std::vector<std::string> without_counterpart(const std::set<std::string>& built,
 }
 
 TEST(Kernels, EachIsAVariantOfASuite) {
-  // Of a whole step, and so of no suite: the models' tests hold it against the ops' own kernels.
-  std::set<std::string> named{"persistent_decode/persistent_decode"};
+  // Of a whole step or of many, and so of no suite: tests of models and of the ring hold them against the ops' own.
+  std::set<std::string> named{"persistent_decode/persistent_decode", "ring_decode/ring_decode"};
   for (const auto& suite : suites()) {
     for (const VariantInfo& variant : suite->variants()) {
       for (const Sweep sweep : {Sweep::smoke, Sweep::model, Sweep::edge}) {

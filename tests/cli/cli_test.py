@@ -797,21 +797,26 @@ class Decode(CliTest):
 
     def test_every_way_to_take_a_step_gives_the_same_bits(self):
         path, records = self.model(), self.folder / "x.jsonl"
-        result = self.assert_ok(self.decode(path, "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--way", "launches,graph,persistent",
+        result = self.assert_ok(self.decode(path, "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--way", "launches,graph,persistent,ring",
                                             "--json", records))
         found, end = self.read_run(records)
         # Each prompt by each way, before the next prompt.
         self.assertEqual([(record["prompt"], record["way"]) for record in found],
-                         [(prompt, way) for prompt in ("abcab", "Z") for way in ("launches", "graph", "persistent")])
-        self.assertEqual([end["passed"], end["failed"], end["skipped"], end["exit_code"]], [6, 0, 0, 0])
-        for launches, graph, persistent in zip(found[::3], found[1::3], found[2::3]):
+                         [(prompt, way) for prompt in ("abcab", "Z") for way in ("launches", "graph", "persistent", "ring")])
+        self.assertEqual([end["passed"], end["failed"], end["skipped"], end["exit_code"]], [8, 0, 0, 0])
+        for launches, graph, persistent, ring in zip(*(found[way::4] for way in range(4))):
             for same in ("tokens", "text", "logits_hash"):
                 self.assertEqual(launches[same], graph[same])
                 self.assertEqual(launches[same], persistent[same])
+                self.assertEqual(launches[same], ring[same])
             self.assertEqual(launches["source_hash"], graph["source_hash"])
             self.assertNotEqual(launches["source_hash"], persistent["source_hash"])  # of other kernels
             counts = [record["per_token"] for record in (launches, graph)]
             self.assertEqual(persistent["per_token"], counts[0] | {"launches": 1, "kernels": 1})
+            self.assertEqual(set(ring["per_token"].values()), {0})  # all of it is one launch, before the first token
+            self.assertNotEqual(ring["source_hash"], persistent["source_hash"])
+            self.assertGreater(ring["first_result_us"], 0)
+            self.assertNotIn("first_result_us", persistent)
             self.assertEqual(counts[0]["launches"], counts[0]["kernels"])
             self.assertGreater(counts[0]["kernels"], 8)
             self.assertEqual(counts[1], counts[0] | {"launches": 1})
@@ -835,7 +840,7 @@ class Decode(CliTest):
                             ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
             result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
             self.assert_error(result, 2, "--way", part)
-        self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph, persistent")
+        self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph, persistent, ring")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
         self.assert_error(self.decode(path, "--plan", "--way", "launches,graph"), 2, "--plan takes one --way", "2")
         self.assertEqual(list(self.folder.iterdir()), [path])

@@ -351,7 +351,7 @@ TEST(Llama, AStepSaysWhatItsOpsWrite) {
 TEST(Llama, AStepReadsEachPositionItAttendsTo) {
   const OpenModelFile model{ModelFile()};
   const Loaded loaded(model.file);
-  for (const Way way : kWays) {
+  for (const Way way : kStepWays) {
     double bytes = 0;
     for (const PlannedOp& op : loaded.model.plan(way)) bytes += op.work_at(31).bytes - op.work_at(30).bytes;
     EXPECT_EQ(bytes, 2 * (2 * 2 * 16 * 2)) << name_of(way);
@@ -441,7 +441,7 @@ TEST(LlamaWay, SaysHowManyCallsAStepIs) {
   const OpenModelFile model{ModelFile()};
   Loaded loaded(model.file);
   const std::vector<int> tokens = some_tokens(9, 3);
-  for (const Way way : kWays) {
+  for (const Way way : kStepWays) {
     const std::uint64_t n_kernels = launches(loaded.model.plan(way)).size();
     loaded.model.start(*loaded.stream, tokens, way);
     const DeviceCounters before = loaded.device->counters();

@@ -15,6 +15,7 @@
 #include "engine/device/simt/simt_device.hpp"
 #include "tests/bench/orders.hpp"
 #include "tests/bench/rows.hpp"
+#include "tests/decode/ring_checks.hpp"
 #include "tests/language/checks.hpp"
 #include "tests/mutations/mutant.hpp"
 
@@ -28,7 +29,7 @@ constexpr std::array kNets{kSanitizer};
 constexpr std::array kNets{std::string_view("checker")};
 #else
 constexpr std::array kNets{kGates, std::string_view("order"), std::string_view("language"),
-                           std::string_view("rows")};
+                           std::string_view("ring"), std::string_view("rows")};
 #endif
 
 /// The cases to run, small shapes first. What the checker and the sanitizers see does not depend on the class
@@ -84,8 +85,14 @@ std::string first_wrong_function() {
   return {};
 }
 
-/// What a net catches the mutant by, in one op (null: in the language itself); empty if it passes.
+/// The kernel that a net judges by itself; empty: it judges ops.
+std::string_view kernel_of(std::string_view net) {
+  return net == "language" ? "language_exp" : net == "ring" ? "ring_decode" : "";
+}
+
+/// What a net catches the mutant by, in one op (null: in its kernel_of()); empty if it passes.
 std::string caught_by(std::string_view net, const bench::Suite* suite) {
+  if (net == "ring") return first_wrong_ring();
   if (net == "language") return first_wrong_function();
   if (net == "rows") return rows_differ(*open_simt_device({}), suite->op());
   if (net != "order") return first_failure(*suite);
@@ -149,11 +156,9 @@ TEST_P(Mutation, IsCaught) {
       }
       if (!by.empty()) std::cout << net << ": caught by " << by << "\n";
     };
-    if (net == "language") {
-      const auto of_language = [](const MutantKernel& k) {
-        return std::string_view(k.name) == "language_exp";
-      };
-      if (std::ranges::any_of(mutant.kernels, of_language)) judge("", caught_in_child(net, nullptr));
+    if (const std::string_view kernel = kernel_of(net); !kernel.empty()) {
+      const auto is_kernel = [&](const MutantKernel& k) { return k.name == kernel; };
+      if (std::ranges::any_of(mutant.kernels, is_kernel)) judge("", caught_in_child(net, nullptr));
       continue;
     }
     for (const auto& suite : bench::suites()) {
@@ -162,7 +167,7 @@ TEST_P(Mutation, IsCaught) {
       judge(suite->op(), caught_in_child(net, suite.get()));
     }
   }
-  if (mutant.net != "language" || try_all) {
+  if (kernel_of(mutant.net).empty() || (mutant.net == "language" && try_all)) {
     EXPECT_GT(n_ops, 0) << "no op is called " << mutant.ops;
   }
 }

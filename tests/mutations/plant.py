@@ -19,7 +19,7 @@ from kernel_text import FORMATS, kernels_in  # noqa: E402
 
 LANGUAGE = ("kernels/device.cuh", "kernels/simt/language.hpp")
 JUDGE = "tests/language/language"  # .h, .cu
-NETS = ("gates", "order", "language", "rows", "checker", "sanitizer")
+NETS = ("gates", "order", "language", "ring", "rows", "checker", "sanitizer")
 NEEDED = {"name", "file", "ops", "find", "replace"}
 FIELDS = NEEDED | {"net", "kernels"}
 
@@ -67,12 +67,19 @@ def sources_of(root, source):
 
 
 def kernel_text(root, source):
-    """A kernel file as one text, with what it includes in the place of its includes, each once."""
-    text = (root / source).read_text()
-    for path in sources_of(root, source)[1:]:
-        text = text.replace(f'#include "{path}"\n', (root / path).read_text(), 1)
-        text = text.replace(f'#include "{path}"\n', "")
-    return without_includes(text, LANGUAGE)
+    """A kernel file as one text, with what it includes in the place of its first include."""
+    seen = set(LANGUAGE)
+
+    def text_of(path):
+        def included(include):
+            if include[1] in seen:
+                return ""
+            seen.add(include[1])
+            return text_of(include[1])
+
+        return re.sub(r'^#include "(kernels/\w+\.cuh)"\n', included, (root / path).read_text(), flags=re.MULTILINE)
+
+    return without_includes(text_of(source), LANGUAGE)
 
 
 def mutate(mutation, text):
@@ -88,7 +95,7 @@ def of_formats(mutation, text):
     """The text with kernels for those formats alone that the mutation is meant for: a file has one for each."""
     named = re.findall(r'^ *X\((\w+), "', FORMATS.read_text(), re.MULTILINE)
     meant = [name for name in named if re.fullmatch(mutation["ops"], f"{mutation['file']}_{name}")]
-    return re.sub(r"^M40LLM_FORMATS\((\w+)\)$", lambda list_: " ".join(f"{list_[1]}({name})" for name in meant), text, flags=re.MULTILINE)
+    return re.sub(r"^ *M40LLM_FORMATS\((\w+)\)$", lambda list_: " ".join(f"{list_[1]}({name})" for name in meant), text, flags=re.MULTILINE)
 
 
 def without_includes(text, paths):
