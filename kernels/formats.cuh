@@ -83,13 +83,16 @@ struct F16 {
   }
 };
 
-/// kBits of a word as a float, less `offset`: by the exponent of 2^23 and a subtraction, exact, and twice the
-/// rate of a conversion on Maxwell.
-template <int kBits, int kOffset>
-__device__ __forceinline__ float small(unsigned word, int shift) {
-  return bits_to_float(0x4b000000u | (word >> shift & ((1u << kBits) - 1))) -
-         static_cast<float>(8388608 + kOffset);
+/// Byte i of a word as a float, less kOffset: by the exponent of 2^23 and a subtraction, exact, and twice the rate of a
+/// conversion on Maxwell.
+template <int kOffset>
+__device__ __forceinline__ float byte(unsigned word, int i) {
+  return bits_to_float(byte_in_mantissa(word, i)) - static_cast<float>(8388608 + kOffset);
 }
+/// The four low nibbles of a word, and the four high ones, a byte each.
+__device__ __forceinline__ unsigned low_nibbles(unsigned word) { return word & 0x0f0f0f0fu; }
+__device__ __forceinline__ unsigned high_nibbles(unsigned word) { return word >> 4 & 0x0f0f0f0fu; }
+
 /// 16 weights, half a block. The integers are multiplied with x as they are and the block's scale is applied
 /// once to their sum: one multiply-add a weight and one conversion.
 struct Q8_0 {
@@ -114,20 +117,15 @@ struct Q8_0 {
   /// q . x over the four signed bytes in `bytes`, read as unsigned ones that are 128 larger.
   static __device__ __forceinline__ float dot_bytes(unsigned bytes, float4 x) {
     const unsigned q = bytes ^ 0x80808080u;
-    float sum = small<8, 128>(q, 0) * x.x;
-    sum = fmaf(small<8, 128>(q, 8), x.y, sum);
-    sum = fmaf(small<8, 128>(q, 16), x.z, sum);
-    return fmaf(small<8, 128>(q, 24), x.w, sum);
+    float sum = byte<128>(q, 0) * x.x;
+    sum = fmaf(byte<128>(q, 1), x.y, sum);
+    sum = fmaf(byte<128>(q, 2), x.z, sum);
+    return fmaf(byte<128>(q, 3), x.w, sum);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     return half_to_float(a.scales[i / 32]) * static_cast<float>(static_cast<const signed char*>(a.values)[i]);
   }
 };
-
-template <int kOffset = 0>
-__device__ __forceinline__ float nibble(unsigned word, int shift) {
-  return small<4, kOffset>(word, shift);
-}
 
 /// What a nibble is scaled with: w = d q + m.
 struct Scale {
@@ -138,14 +136,16 @@ struct Scale {
 /// rounding, w = d q + m, and then one multiply-add.
 __device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word, Scale low, Scale high,
                                                      float4 x_low, float4 x_high) {
-  sum.x = fmaf(fmaf(low.d, nibble(word, 0), low.m), x_low.x, sum.x);
-  sum.y = fmaf(fmaf(low.d, nibble(word, 8), low.m), x_low.y, sum.y);
-  sum.z = fmaf(fmaf(low.d, nibble(word, 16), low.m), x_low.z, sum.z);
-  sum.w = fmaf(fmaf(low.d, nibble(word, 24), low.m), x_low.w, sum.w);
-  sum.x = fmaf(fmaf(high.d, nibble(word, 4), high.m), x_high.x, sum.x);
-  sum.y = fmaf(fmaf(high.d, nibble(word, 12), high.m), x_high.y, sum.y);
-  sum.z = fmaf(fmaf(high.d, nibble(word, 20), high.m), x_high.z, sum.z);
-  sum.w = fmaf(fmaf(high.d, nibble(word, 28), high.m), x_high.w, sum.w);
+  const unsigned low_q = low_nibbles(word);
+  const unsigned high_q = high_nibbles(word);
+  sum.x = fmaf(fmaf(low.d, byte<0>(low_q, 0), low.m), x_low.x, sum.x);
+  sum.y = fmaf(fmaf(low.d, byte<0>(low_q, 1), low.m), x_low.y, sum.y);
+  sum.z = fmaf(fmaf(low.d, byte<0>(low_q, 2), low.m), x_low.z, sum.z);
+  sum.w = fmaf(fmaf(low.d, byte<0>(low_q, 3), low.m), x_low.w, sum.w);
+  sum.x = fmaf(fmaf(high.d, byte<0>(high_q, 0), high.m), x_high.x, sum.x);
+  sum.y = fmaf(fmaf(high.d, byte<0>(high_q, 1), high.m), x_high.y, sum.y);
+  sum.z = fmaf(fmaf(high.d, byte<0>(high_q, 2), high.m), x_high.z, sum.z);
+  sum.w = fmaf(fmaf(high.d, byte<0>(high_q, 3), high.m), x_high.w, sum.w);
 }
 
 /// A piece is a block.
@@ -204,14 +204,16 @@ struct Q4_0 {
   }
   /// sum[j] += (q[j] - 8) low[j] + (q[j + 4] - 8) high[j] for the 8 nibbles in `word`.
   static __device__ __forceinline__ void dot_nibbles(float4& sum, unsigned word, float4 low, float4 high) {
-    sum.x = fmaf(nibble<8>(word, 0), low.x, sum.x);
-    sum.y = fmaf(nibble<8>(word, 8), low.y, sum.y);
-    sum.z = fmaf(nibble<8>(word, 16), low.z, sum.z);
-    sum.w = fmaf(nibble<8>(word, 24), low.w, sum.w);
-    sum.x = fmaf(nibble<8>(word, 4), high.x, sum.x);
-    sum.y = fmaf(nibble<8>(word, 12), high.y, sum.y);
-    sum.z = fmaf(nibble<8>(word, 20), high.z, sum.z);
-    sum.w = fmaf(nibble<8>(word, 28), high.w, sum.w);
+    const unsigned low_q = low_nibbles(word);
+    const unsigned high_q = high_nibbles(word);
+    sum.x = fmaf(byte<8>(low_q, 0), low.x, sum.x);
+    sum.y = fmaf(byte<8>(low_q, 1), low.y, sum.y);
+    sum.z = fmaf(byte<8>(low_q, 2), low.z, sum.z);
+    sum.w = fmaf(byte<8>(low_q, 3), low.w, sum.w);
+    sum.x = fmaf(byte<8>(high_q, 0), high.x, sum.x);
+    sum.y = fmaf(byte<8>(high_q, 1), high.y, sum.y);
+    sum.z = fmaf(byte<8>(high_q, 2), high.z, sum.z);
+    sum.w = fmaf(byte<8>(high_q, 3), high.w, sum.w);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     const int place = static_cast<int>(i % 32);
@@ -306,10 +308,10 @@ struct Q6_K {
   }
   /// (q - 32) . x over the four bytes in `bytes`, each below 64.
   static __device__ __forceinline__ float dot(unsigned bytes, float4 x) {
-    float sum = small<6, 32>(bytes, 0) * x.x;
-    sum = fmaf(small<6, 32>(bytes, 8), x.y, sum);
-    sum = fmaf(small<6, 32>(bytes, 16), x.z, sum);
-    return fmaf(small<6, 32>(bytes, 24), x.w, sum);
+    float sum = byte<32>(bytes, 0) * x.x;
+    sum = fmaf(byte<32>(bytes, 1), x.y, sum);
+    sum = fmaf(byte<32>(bytes, 2), x.z, sum);
+    return fmaf(byte<32>(bytes, 3), x.w, sum);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     const long long block = i / 256;

@@ -14,6 +14,11 @@ struct Same {
 __device__ __forceinline__ unsigned float_to_bits(float x) { return __float_as_uint(x); }
 __device__ __forceinline__ float bits_to_float(unsigned bits) { return __uint_as_float(bits); }
 
+/// The bits of 2^23 + byte i of a word: one instruction, where a shift, a mask and an or would be three.
+__device__ __forceinline__ unsigned byte_in_mantissa(unsigned word, int i) {
+  return __byte_perm(word, 0x4b000000u, 0x7440u | static_cast<unsigned>(i));
+}
+
 // One PTX instruction each: on every target its rule is ours (PTX ISA, min and max: of a NaN and a number the
 // number, and +0 > -0). In assembly, because the compiler may fold fminf of two zeros to either.
 __device__ __forceinline__ float min_of(float a, float b) {

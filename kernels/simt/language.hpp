@@ -55,6 +55,10 @@ __forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) {
 __forceinline__ unsigned float_to_bits(float x) { return std::bit_cast<unsigned>(x); }
 __forceinline__ float bits_to_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
+__forceinline__ unsigned byte_in_mantissa(unsigned word, int i) {
+  return 0x4b000000u | (word >> (8 * i) & 0xffu);
+}
+
 // x86 has other rules for NaN and zeros; these are PTX's.
 __forceinline__ float min_of(float a, float b) {
   if (a != a) return b;
