@@ -60,7 +60,11 @@ class Trial {
   /// Fills outputs (and scratch) with a pattern no kernel writes; restores inputs that the kernel changes in
   /// place.
   virtual void reset(Stream& stream) = 0;
-  virtual void launch(Stream& stream) = 0;
+  /// In order; they hold as long as the trial does.
+  virtual std::span<const Launch> launches() const = 0;
+  void launch(Stream& stream) const {
+    for (const Launch& launch : launches()) stream.launch(launch);
+  }
   /// Fetches the outputs and judges them by the case's gate.
   virtual Verdict judge(Stream& stream) const = 0;
   virtual Work work() const = 0;
