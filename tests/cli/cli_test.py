@@ -1089,7 +1089,8 @@ class Bench(CliTest):
         """Records by n of residual_add, timed on a GPU with so many bytes; no kernel runs, so none is right. Readers take them all."""
         path = self.folder / f"x{len(list(self.folder.iterdir()))}.jsonl"
         result = run("m40llm-bench", "--device", "cuda", "--benchmark_filter=^residual_add/", "--benchmark_min_time=0.001", *flags,
-                     "--json", path, env={"LD_LIBRARY_PATH": str(FAKE_GPU), "FAKE_CUDA_MEMORY": str(memory)})
+                     "--json", path, env={"LD_LIBRARY_PATH": str(FAKE_GPU), "FAKE_CUDA_MEMORY": str(memory),
+                                          "FAKE_CUDA_LOG": str(self.folder / "log")})
         self.assertEqual(result.returncode, 1, result.stderr)
         records, end = self.read_run(path)
         self.assertEqual([end["exit_code"], end["failed"]], [1, 2])
@@ -1117,6 +1118,19 @@ class Bench(CliTest):
                 self.assertEqual(record["share_of_plain_read"]["status"], "measured")
                 self.assertAlmostEqual(record["share_of_plain_read"]["value"], 1 / (1 + 1 / 1024))  # all times are alike
                 self.assertFalse(record["recheck"]["passed"])
+
+    @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
+    def test_the_plain_read_and_the_case_are_timed_in_turn(self):
+        self.on_the_fake_gpu(1 << 30, "--rotate", "--benchmark_repetitions=1")
+        between_events = (self.folder / "log").read_text().split("cuEventRecord(")[1::2]
+        samples = [re.search(r"cuLaunchKernel\((\w+)", text)[1] for text in between_events]
+        # Before them, of each case: two samples of one kind and two of the other, which choose the launches a sample.
+        begins = [i for i in range(len(samples)) if samples[i:i + 4] == ["residual_add", "residual_add", "read_parts", "read_parts"]]
+        self.assertEqual([len(begins), begins[0]], [2, 0])
+        for begin, end in zip(begins, begins[1:] + [len(samples)]):
+            timed = samples[begin + 4:end]
+            self.assertGreaterEqual(len(timed), 10)
+            self.assertEqual(timed, ["read_parts", "residual_add"] * (len(timed) // 2))
 
     @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
     def test_without_rotation_there_is_no_plain_read(self):
