@@ -1,5 +1,6 @@
 #pragma once
-// A warp a part of 4 KB, of which each lane has eight loads of 16 bytes in flight; four blocks an SM walk over the parts.
+// A warp a part of 4 KB, all of it in flight at once: a lane has eight loads of 16 bytes. As many blocks as there are places
+// for walk over the parts. Without the launch bounds the compiler keeps to 32 registers, and four loads.
 #include "kernels/device.cuh"
 #include "kernels/read.h"
 

@@ -8,5 +8,9 @@ struct ReadParams {
   int n;              // a multiple of 4
 };
 
-/// Words of a part.
+/// Words of a part, which a warp reads.
 inline constexpr int kReadPart = 1024;
+/// Threads of a block, and blocks an SM: 128 KB in flight, several times what keeps any GPU's memory busy (bandwidth times
+/// latency).
+inline constexpr int kReadThreads = 256;
+inline constexpr int kReadBlocks = 4;

@@ -9,15 +9,11 @@ extern "C" void read_parts(ReadParams);
 namespace m40llm {
 namespace {
 
-constexpr unsigned kBlock = 256;
-// 128 KB in flight an SM: several times what any GPU needs to be kept busy (bandwidth times latency).
-constexpr int kBlocksAnSm = 4;
-
 int n_parts(const ReadParams& p) { return div_up(p.n, kReadPart); }
 
 LaunchConfig config(const ReadParams& p, int n_sms) {
-  const unsigned all = udiv_up(n_parts(p), kBlock / kWarpSize);
-  return overlapping({{std::min(static_cast<unsigned>(n_sms * kBlocksAnSm), all)}, kBlock});
+  const int blocks = std::min(n_sms * kReadBlocks, div_up(n_parts(p), kReadThreads / 32));
+  return overlapping({{static_cast<unsigned>(blocks)}, kReadThreads});
 }
 
 constexpr Variant<ReadParams> kVariants[] = {{.name = "parts",

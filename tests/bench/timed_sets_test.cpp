@@ -167,6 +167,17 @@ TEST_P(OnTheSimtDevice, EverySetIsRightAfterwards) {
   }
 }
 
+/// Of several seeds the worst is judged.
+TEST(TimedSets, HaveInputsOfTheirOwn) {
+  const std::unique_ptr<Device> device = open_device({.device = "simt"});
+  const std::unique_ptr<Stream> stream = device->create_stream();
+  TimedSets timed(*device, *stream, suite("gemv_f32"),
+                  Case::parse("gemv_f32/shared rows=5,cols=64 R seed=1"));
+  const double of_one = timed.judge_again().error_over_bound;
+  for (int i = 0; i < 7; ++i) timed.add();
+  EXPECT_GT(timed.judge_again().error_over_bound, of_one);
+}
+
 INSTANTIATE_TEST_SUITE_P(, OnTheSimtDevice, testing::Values(LaunchedBy::launches, LaunchedBy::graph),
                          [](const auto& info) {
                            return info.param == LaunchedBy::graph ? "Graph" : "Launches";
