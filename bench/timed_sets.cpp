@@ -13,6 +13,8 @@ namespace {
 /// times a sample.
 constexpr double kShortestSampleUs = 100;
 constexpr int kMostLaunchesPerSample = 256;
+/// More is read no faster.
+constexpr double kMostPlainRead = 1 << 30;
 
 }  // namespace
 
@@ -103,7 +105,7 @@ std::string add_sets(TimedSets& sets, TimedSets* beside, double bytes, std::size
 
 Case plain_read_of(double bytes) {
   const Suite& read = suite("read");
-  const auto words = 4 * static_cast<int>(std::ceil(bytes / 16));
+  const auto words = 4 * static_cast<int>(std::ceil(std::min(bytes, kMostPlainRead) / 16));
   return {read.op(), read.variants().front().name, {{"n", words}}, read.inputs().front()};
 }
 

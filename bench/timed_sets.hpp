@@ -56,7 +56,7 @@ class TimedSets {
 /// back: loading kernels and making graphs take some too.
 std::string add_sets(TimedSets& sets, TimedSets* beside, double bytes, std::size_t most);
 
-/// Of the op `read`: so many bytes, rounded up to whole loads.
+/// Of the op `read`: so many bytes, rounded up to whole loads; at most 1 GiB.
 Case plain_read_of(double bytes);
 
 }  // namespace m40llm::bench

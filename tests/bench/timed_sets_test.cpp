@@ -186,6 +186,8 @@ INSTANTIATE_TEST_SUITE_P(, OnTheSimtDevice, testing::Values(LaunchedBy::launches
 TEST(PlainRead, IsOfWholeLoads) {
   for (const auto& [bytes, n] : {std::pair(1.0, 4), {16.0, 4}, {17.0, 8}, {1e6, 250'000}})
     EXPECT_EQ(at(plain_read_of(bytes).shape, "n"), n) << bytes;
+  EXPECT_EQ(at(plain_read_of(1e12).shape, "n"), 1 << 28);
+  EXPECT_NO_THROW(suite("read").check(plain_read_of(1e12)));
 }
 
 }  // namespace
