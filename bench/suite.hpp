@@ -118,10 +118,19 @@ class Suite {
 
 using SuiteList = std::vector<std::unique_ptr<Suite>>;
 
-/// Defined anywhere in a program, in its static memory, it adds suites to those of suites().
+/// Defined anywhere in a program, in its static memory, it adds suites to those of suites(). It takes no memory: before
+/// main() there is no one to tell that there is none.
 class RegisterSuites {
  public:
-  explicit RegisterSuites(void (*add)(SuiteList& suites));
+  explicit RegisterSuites(void (*add)(SuiteList& suites)) : add_(add), before_(last_) { last_ = this; }
+  RegisterSuites(const RegisterSuites&) = delete;
+  RegisterSuites& operator=(const RegisterSuites&) = delete;
+
+ private:
+  friend std::span<const std::unique_ptr<Suite>> suites();
+  static inline const RegisterSuites* last_ = nullptr;
+  void (*add_)(SuiteList& suites);
+  const RegisterSuites* before_;
 };
 
 /// All that are registered, by name.
