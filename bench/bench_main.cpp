@@ -17,6 +17,7 @@
 #include "bench/run_log.hpp"
 #include "bench/statistics.hpp"
 #include "bench/suite.hpp"
+#include "bench/timed_sets.hpp"
 #include "engine/device/image.hpp"
 #include "engine/error.hpp"
 
@@ -25,41 +26,60 @@ namespace m40llm::bench {
 namespace {
 
 constexpr const char* kProgram = "m40llm-bench";
-/// A sample shorter than this would mostly be the events' own time, so short kernels are launched several
-/// times a sample.
-constexpr double kShortestSampleUs = 100;
-constexpr int kMostLaunchesPerSample = 256;
-/// Input sets are rotated until together they are this many times the L2, so that weights come from memory as
+/// How the cases are timed.
+struct Timing {
+  bool rotate = false;
+  LaunchedBy by = LaunchedBy::launches;
+};
+
+/// Input sets are used in turn until together they are so many times the L2, so that weights come from memory as
 /// they do in a model.
-constexpr double kTimesL2 = 3;
-constexpr int kMostInputSets = 8;
+struct Rotation {
+  double times_l2;
+  std::size_t most_sets;
+};
+/// Few, which are soon made: of small inputs the L2 keeps a part.
+constexpr Rotation kDefault{3, 8};
+/// With --rotate: enough for inputs of 200 KB and an L2 of 50 MB. What reads less is short whatever it reads.
+constexpr Rotation kRotated{4, 1024};
+
+constexpr const char* kNoL2 = "the driver does not tell the L2's size";
 
 /// One op, variant and shape, ready on the device.
 class Bench {
  public:
-  Bench(Device& device, Stream& stream, const Suite& suite, const VariantInfo& variant, const Shape& shape)
-      : device_(device), stream_(stream), suite_(suite), variant_(variant), shape_(shape) {}
+  Bench(Device& device, Stream& stream, const Suite& suite, const VariantInfo& variant, const Shape& shape,
+        const Timing& timing)
+      : device_(device),
+        stream_(stream),
+        suite_(suite),
+        variant_(variant),
+        timing_(timing),
+        first_{suite.op(), variant.name, shape, inputs_of(suite)} {}
 
-  std::string name() const { return suite_.op() + "/" + variant_.name + "/" + to_string(shape_); }
+  std::string name() const { return first_.op + "/" + first_.variant + "/" + to_string(first_.shape); }
 
   /// What Google Benchmark calls: to find the number of iterations, then for each repetition.
   void run(benchmark::State& state) {
     if (interrupted()) return state.SkipWithError("interrupted");
     try {
       prepare();
-      std::vector<double> samples;
+      Samples samples;
       for (auto _ : state) {
-        samples.push_back(timed_us());
-        state.SetIterationTime(samples.back() * 1e-6);
+        if (read_) samples.read_us.push_back(read_->sample_us());
+        samples.us.push_back(sets_->sample_us());
+        state.SetIterationTime(samples.us.back() * 1e-6);
         if (interrupted()) {
           state.SkipWithError("interrupted");
           return;
         }
       }
       calls_.push_back(std::move(samples));
-      const Work work = sets_.front()->work();
       state.counters["bytes/s"] =
-          benchmark::Counter(work.bytes, benchmark::Counter::kIsIterationInvariantRate);
+          benchmark::Counter(sets_->work().bytes, benchmark::Counter::kIsIterationInvariantRate);
+      const Json share = share_of_plain_read(calls_.back());
+      if (!share["value"].is_null())
+        state.counters["of read"] = benchmark::Counter(share["value"].get<double>());
     } catch (const DeviceFault& fault) {
       state.SkipWithError(fault.what());
     } catch (const Error& error) {
@@ -73,97 +93,108 @@ class Bench {
   /// iterations. Records them, judges the outputs again, and frees the device's memory. False if a judge says
   /// no.
   bool record(std::size_t n, std::size_t& order, RunLog& log) {
-    const Verdict verdict = judge_again();
+    Verdict verdict = judge_again(*sets_);
+    if (read_ && !judge_again(*read_).passed) verdict.passed = false;
     const Json after = gpu_state_json(device_);
     for (std::size_t i = calls_.size() - n; i < calls_.size(); ++i) {
       log.append(record_of(calls_[i], verdict, after, order++, i + n - calls_.size()));
     }
     calls_.clear();
     log.sync();
-    if (!verdict.passed) {
-      std::cerr << "FAILED after timing: " << case_of(0).line() << ": error/bound "
-                << verdict.error_over_bound << "\n";
-    }
     return verdict.passed;
   }
 
-  void release() { sets_.clear(); }
+  void release() {
+    sets_.reset();
+    read_.reset();
+  }
 
  private:
-  Case case_of(std::size_t set) const {
-    const std::vector<std::string> classes = suite_.inputs();
+  /// Of one call; those of the plain read were taken in turn with the case's.
+  struct Samples {
+    std::vector<double> us, read_us;
+  };
+
+  static std::string inputs_of(const Suite& suite) {
+    const std::vector<std::string> classes = suite.inputs();
     const bool random = std::find(classes.begin(), classes.end(), "R") != classes.end();
-    return {suite_.op(), variant_.name, shape_, random ? "R" : classes.front(), 1 + set};
+    return random ? "R" : classes.front();
   }
 
   bool on_gpu() const { return device_.info().kind == DeviceKind::cuda; }
+  double l2_bytes() const { return static_cast<double>(device_.info().l2_bytes); }
 
   void prepare() {
-    if (!sets_.empty()) return;
-    sets_.push_back(suite_.trial(device_, case_of(0)));
+    if (sets_) return;
+    sets_.emplace(device_, stream_, suite_, first_);
     if (on_gpu()) {
-      const double l2 = static_cast<double>(device_.info().l2_bytes);
-      const double wanted = std::ceil(kTimesL2 * l2 / std::max(1.0, sets_.front()->work().bytes));
-      const auto n = static_cast<std::size_t>(std::clamp(wanted, 1.0, static_cast<double>(kMostInputSets)));
-      while (sets_.size() < n) sets_.push_back(suite_.trial(device_, case_of(sets_.size())));
+      if (timing_.rotate) add_plain_read();
+      const Rotation& rotation = timing_.rotate ? kRotated : kDefault;
+      why_fewer_ =
+          add_sets(*sets_, read_ ? &*read_ : nullptr, rotation.times_l2 * l2_bytes(), rotation.most_sets);
     }
-    before_ = device_.create_event();
-    after_ = device_.create_event();
-    for (const auto& set : sets_) set->reset(stream_);
-    launches_per_sample_ = 1;
-    timed_us();  // the first launch loads the kernel
+    sets_->prepare(timing_.by);
+    if (read_) read_->prepare(timing_.by);
     state_before_ = gpu_state_json(device_);
-    if (on_gpu()) {
-      const double once_us = std::max(0.5, timed_us());
-      launches_per_sample_ = static_cast<int>(std::clamp(std::ceil(kShortestSampleUs / once_us), 1.0,
-                                                         static_cast<double>(kMostLaunchesPerSample)));
+  }
+
+  void add_plain_read() {
+    try {
+      read_.emplace(device_, stream_, suite("read"), plain_read_of(sets_->work().bytes));
+    } catch (const OutOfMemory& error) {
+      why_no_read_ = error.what();
     }
   }
 
-  /// The time of one launch, as a mean over the sample's launches; to the nanosecond, finer than any of the
-  /// timers.
-  double timed_us() {
-    stream_.record(*before_);
-    for (int i = 0; i < launches_per_sample_; ++i) sets_[next_++ % sets_.size()]->launch(stream_);
-    stream_.record(*after_);
-    stream_.synchronize();
-    return std::round(1000 * after_->elapsed_us(*before_) / launches_per_sample_) / 1000;
-  }
-
-  /// Kernels that change their input in place have been applied many times over by now, so each set starts
-  /// afresh.
-  Verdict judge_again() {
-    Verdict worst;
-    bool first = true;
-    for (const auto& set : sets_) {
-      set->reset(stream_);
-      set->launch(stream_);
-      const Verdict verdict = set->judge(stream_);
-      if (first || !verdict.passed || (worst.passed && verdict.error_over_bound > worst.error_over_bound))
-        worst = verdict;
-      first = false;
-      if (!worst.passed) break;
+  static Verdict judge_again(TimedSets& sets) {
+    Verdict verdict = sets.judge_again();
+    if (!verdict.passed) {
+      std::cerr << "FAILED after timing: " << sets.first().line() << ": error/bound "
+                << verdict.error_over_bound << "\n";
     }
-    return worst;
+    return verdict;
   }
 
-  /// A share of the memory's bandwidth only where the data cannot have come from the L2.
-  Json fraction_of_bandwidth(double bytes_per_s, double bytes) const {
+  /// A share of what memory can do only where the data cannot have come from the L2. Null: it is one.
+  const char* why_not_from_memory() const {
+    if (!on_gpu()) return "a time on the SIMT device says nothing of a GPU";
+    if (l2_bytes() <= 0) return kNoL2;
+    if (sets_->bytes() <= l2_bytes()) return "all inputs fit the L2";
+    return nullptr;
+  }
+
+  Json fraction_of_bandwidth(double bytes_per_s) const {
+    if (const char* const why = why_not_from_memory()) return unavailable(why);
     const DeviceInfo& info = device_.info();
-    if (!on_gpu()) return unavailable("a time on the SIMT device says nothing of a GPU");
     if (info.bandwidth_bytes_per_s <= 0) return unavailable("the device's bandwidth is not known");
-    if (bytes * static_cast<double>(sets_.size()) <= static_cast<double>(info.l2_bytes)) {
-      return unavailable("all inputs fit the L2");
-    }
     return modelled(bytes_per_s / info.bandwidth_bytes_per_s,
                     "modelled bytes over measured time, of the peak by clock and width");
   }
 
-  Json record_of(const std::vector<double>& samples, const Verdict& verdict, const Json& after,
-                 std::size_t order, std::size_t repetition) const {
-    const Case c = case_of(0);
-    const Work work = sets_.front()->work();
-    const Spread times = spread(samples);
+  /// Both are times of as many bytes, up to a load's 16: so it is measured.
+  Json share_of_plain_read(const Samples& samples) const {
+    if (const char* const why = why_not_from_memory()) return unavailable(why);
+    if (!timing_.rotate) return unavailable("no plain read was timed beside it: that takes --rotate");
+    if (!read_) return unavailable("no room for a plain read: " + why_no_read_);
+    const double rate = sets_->work().bytes / spread(samples.us).median;
+    const double read_rate = read_->work().bytes / spread(samples.read_us).median;
+    return measured(rate / read_rate);
+  }
+
+  /// What was done that decides where the data came from and what stands between launches.
+  Json timing_json() const {
+    Json times_l2 = unavailable(on_gpu() ? kNoL2 : "not a GPU");
+    if (l2_bytes() > 0) times_l2 = modelled(sets_->bytes() / l2_bytes(), why_fewer_);
+    return {{"rotated", timing_.rotate},
+            {"launched_by", timing_.by == LaunchedBy::graph ? "graph" : "launches"},
+            {"times_l2", times_l2}};
+  }
+
+  Json record_of(const Samples& samples, const Verdict& verdict, const Json& after, std::size_t order,
+                 std::size_t repetition) const {
+    const Case& c = first_;
+    const Work work = sets_->work();
+    const Spread times = spread(samples.us);
     const double bytes_per_s = work.bytes / (times.median * 1e-6);
     const std::vector<Launch> launches = suite_.launches(variant_.name, c.shape, device_.n_sms());
     Json record{{"kind", "bench"},
@@ -179,15 +210,17 @@ class Bench {
                 {"order", order},
                 {"repetition", repetition},
                 {"timer", on_gpu() ? "cuda_event" : "simt_wall"},
-                {"samples_us", samples},
-                {"launches_per_sample", launches_per_sample_},
-                {"input_sets", sets_.size()},
+                {"timing", timing_json()},
+                {"samples_us", samples.us},
+                {"launches_per_sample", sets_->launches_per_sample()},
+                {"input_sets", sets_->size()},
                 {"median_us", times.median},
                 {"spread", {{"p25", times.p25}, {"p75", times.p75}, {"min", times.min}, {"max", times.max}}},
                 {"bytes", modelled(work.bytes)},
                 {"flops", modelled(work.flops)},
                 {"bytes_per_s", modelled(bytes_per_s, "modelled bytes over measured time")},
-                {"fraction_of_bandwidth", fraction_of_bandwidth(bytes_per_s, work.bytes)},
+                {"fraction_of_bandwidth", fraction_of_bandwidth(bytes_per_s)},
+                {"share_of_plain_read", share_of_plain_read(samples)},
                 {"dram_bytes", unavailable("no hardware counters are read")},
                 {"achieved_occupancy", unavailable("no hardware counters are read")},
                 {"recheck",
@@ -195,6 +228,12 @@ class Bench {
                   {"error_over_bound", number(verdict.error_over_bound)},
                   {"output_hash", hex(verdict.output_hash)}}},
                 {"gpu_state", {{"before", state_before_}, {"after", after}}}};
+    if (read_) {
+      record["plain_read"] = {{"bytes", modelled(read_->work().bytes)},
+                              {"samples_us", samples.read_us},
+                              {"launches_per_sample", read_->launches_per_sample()},
+                              {"input_sets", read_->size()}};
+    }
     add_launches(record, variant_.kernel, launches);
     return record;
   }
@@ -203,13 +242,13 @@ class Bench {
   Stream& stream_;
   const Suite& suite_;
   VariantInfo variant_;
-  Shape shape_;
-  std::vector<std::unique_ptr<Trial>> sets_;
-  std::unique_ptr<Event> before_, after_;
+  Timing timing_;
+  Case first_;
+  std::optional<TimedSets> sets_;
+  std::optional<TimedSets> read_;  // beside them, of as many bytes
+  std::string why_fewer_, why_no_read_;
   Json state_before_;
-  std::size_t next_ = 0;
-  int launches_per_sample_ = 1;
-  std::vector<std::vector<double>> calls_;
+  std::vector<Samples> calls_;
 };
 
 using Printer = std::unique_ptr<benchmark::BenchmarkReporter>;
@@ -290,8 +329,17 @@ int run(const std::vector<std::string>& command) {
       "--benchmark_out=FILE, --benchmark_enable_random_interleaving=true, ...");
   add_json_flag(line, options.json);
   add_device_flags(line, options.device);
+  Timing timing;
+  bool graph = false;
+  line.group("Timing");
+  line.flag(
+      "--rotate", timing.rotate,
+      "GPU: as many input sets, used in turn, as hold more than four times its L2 together, and in turn with "
+      "the case a plain read of as many bytes, whose bandwidth the case's is a share of");
+  line.flag("--graph", graph, "the launches of a sample are one graph's: no gaps of the host's making");
   if (const auto code = line.parse(own)) return *code;
 
+  if (graph) timing.by = LaunchedBy::graph;
   check_values(flags);
   const std::string out = value_of("--benchmark_out", flags, "");
   std::optional<OutputFile> out_file;
@@ -315,7 +363,7 @@ int run(const std::vector<std::string>& command) {
       // The CPU takes seconds for what is large enough to time on a GPU.
       for (const Shape& shape : suite->shapes(on_gpu ? Sweep::bench : Sweep::model)) {
         if (!suite->applies(variant.name, shape)) continue;
-        auto bench = std::make_unique<Bench>(*device, *stream, *suite, variant, shape);
+        auto bench = std::make_unique<Bench>(*device, *stream, *suite, variant, shape, timing);
         if (!by_name.emplace(bench->name(), bench.get()).second) continue;
         benchmark::RegisterBenchmark(bench->name().c_str(),
                                      [b = bench.get()](benchmark::State& state) { b->run(state); })

@@ -26,12 +26,6 @@ Number read_number(std::string_view text, std::string_view what, std::string_vie
   return number;
 }
 
-/// Made at its first use, so that it does not matter in which order a program's files begin.
-std::vector<void (*)(SuiteList&)>& registered() {
-  static std::vector<void (*)(SuiteList&)> adds;
-  return adds;
-}
-
 }  // namespace
 
 std::string to_string(const Shape& shape) {
@@ -85,12 +79,11 @@ Case Case::parse(std::string_view line) {
   return c;
 }
 
-RegisterSuites::RegisterSuites(void (*add)(SuiteList& suites)) { registered().push_back(add); }
-
 std::span<const std::unique_ptr<Suite>> suites() {
   static const SuiteList all = [] {
     SuiteList suites;
-    for (const auto add : registered()) add(suites);
+    for (const RegisterSuites* some = RegisterSuites::last_; some != nullptr; some = some->before_)
+      some->add_(suites);
     std::ranges::sort(suites, {}, [](const auto& suite) { return suite->op(); });
     for (std::size_t i = 1; i < suites.size(); ++i) {
       if (suites[i - 1]->op() == suites[i]->op())

@@ -60,7 +60,11 @@ class Trial {
   /// Fills outputs (and scratch) with a pattern no kernel writes; restores inputs that the kernel changes in
   /// place.
   virtual void reset(Stream& stream) = 0;
-  virtual void launch(Stream& stream) = 0;
+  /// In order; they hold as long as the trial does.
+  virtual std::span<const Launch> launches() const = 0;
+  void launch(Stream& stream) const {
+    for (const Launch& launch : launches()) stream.launch(launch);
+  }
   /// Fetches the outputs and judges them by the case's gate.
   virtual Verdict judge(Stream& stream) const = 0;
   virtual Work work() const = 0;
@@ -114,10 +118,19 @@ class Suite {
 
 using SuiteList = std::vector<std::unique_ptr<Suite>>;
 
-/// Defined anywhere in a program, in its static memory, it adds suites to those of suites().
+/// Defined anywhere in a program, in its static memory, it adds suites to those of suites(). It takes no memory: before
+/// main() there is no one to tell that there is none.
 class RegisterSuites {
  public:
-  explicit RegisterSuites(void (*add)(SuiteList& suites));
+  explicit RegisterSuites(void (*add)(SuiteList& suites)) : add_(add), before_(last_) { last_ = this; }
+  RegisterSuites(const RegisterSuites&) = delete;
+  RegisterSuites& operator=(const RegisterSuites&) = delete;
+
+ private:
+  friend std::span<const std::unique_ptr<Suite>> suites();
+  static inline const RegisterSuites* last_ = nullptr;
+  void (*add_)(SuiteList& suites);
+  const RegisterSuites* before_;
 };
 
 /// All that are registered, by name.

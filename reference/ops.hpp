@@ -160,4 +160,11 @@ int argmax(const Vector<S>& x) {
   return static_cast<int>(best);
 }
 
+/// The sum of every `part` words of x, modulo 2^32; the last part may be shorter.
+inline std::vector<std::uint32_t> sums_of_words(std::span<const std::uint32_t> x, std::size_t part) {
+  std::vector<std::uint32_t> sums((x.size() + part - 1) / part);
+  for (std::size_t i = 0; i < x.size(); ++i) sums[i / part] += x[i];
+  return sums;
+}
+
 }  // namespace m40llm::reference

@@ -351,16 +351,63 @@ def figure_plain(figure):
     return "unavailable" if figure["value"] is None else f"{percent(figure):.0f} %"
 
 
+def timed_by(record):
+    """What put the launches on the device, and how many sets of inputs they went through; of older runs the sets alone."""
+    timing, sets = record.get("timing"), f"{record['input_sets']} set{'s' * (record['input_sets'] != 1)}"
+    if timing is None:
+        return sets
+    times_l2 = timing["times_l2"]
+    return html("{}, {}{}", timing["launched_by"], sets, "" if times_l2["value"] is None else
+                html(" ({} L2)", figure_text(times_l2, 1, " x", 2)))
+
+
 def bench_table(found):
     rows = []
     for run, record in found:
         low, high = record["spread"]["p25"], record["spread"]["p75"]
-        rows.append([f"{record['op']}/{record['variant']}", shape_text(record["shape"]), run.arm,
+        share = record.get("share_of_plain_read")
+        rows.append([f"{record['op']}/{record['variant']}", shape_text(record["shape"]), run.arm, timed_by(record),
                      f"{record['median_us']:,.4g}", f"{low:,.4g} to {high:,.4g}", f"{len(record['samples_us']):,}",
                      figure_text(record["bytes_per_s"], 1e-9), figure_text(record["fraction_of_bandwidth"], 100, " %"),
+                     figure_text(share, 100, " %") if share else "",
                      "yes" if record["recheck"]["passed"] else Markup('<b class="bad">NO</b>')])
-    return table(["op/variant", "shape", "device, image", "median us", "middle half us", "samples", "GB/s", "of bandwidth", "right after"],
-                 rows, {3, 4, 5, 6, 7})
+    return table(["op/variant", "shape", "device, image", "timed by", "median us", "middle half us", "samples", "GB/s", "of bandwidth",
+                  "of plain read", "right after"], rows, {4, 5, 6, 7, 8, 9})
+
+
+def bench_label(record):
+    """Names a row of a plot: what was not timed alike stands apart."""
+    timing = record.get("timing", {})
+    words = ["rotated"] * timing.get("rotated", False) + ["graph"] * (timing.get("launched_by") == "graph")
+    return f"{record['op']}/{record['variant']} " + ", ".join(["x".join(str(size) for size in record["shape"].values()), *words])
+
+
+def with_figure(found, field):
+    return [(run, record) for run, record in found if record.get(field, {}).get("value") is not None]
+
+
+def plot_shares(page, found, field, x_title, x_range, **x_axis):
+    """A share of every record that has it."""
+    shown = with_figure(found, field)
+    names = list(dict.fromkeys(bench_label(record) for _, record in shown))
+    arms = list(dict.fromkeys(run.arm for run, _ in shown))
+    traces = []
+    for index, arm in enumerate(arms):
+        mine = [record for run, record in shown if run.arm == arm]
+        value = [100 * record[field]["value"] for record in mine]
+        best = [over(v * record["median_us"], record["spread"]["p25"]) for v, record in zip(value, mine)]
+        worst = [over(v * record["median_us"], record["spread"]["p75"]) for v, record in zip(value, mine)]
+        shift = (index - (len(arms) - 1) / 2) * 0.36 / len(arms) + 0.1
+        traces.append(go.Scatter(
+            x=value, y=[names.index(bench_label(record)) + shift for record in mine], mode="markers", name=html("{}", arm),
+            marker=dict(color=page.colour[arm], size=9),
+            error_x=dict(type="data", symmetric=False, thickness=2, width=0, color=page.colour[arm],
+                         array=[None if b is None else b - v for v, b in zip(value, best)],
+                         arrayminus=[None if w is None else v - w for v, w in zip(value, worst)]),
+            hovertext=[hover(bench_label(record), f"{v:.1f} % of {arm}", f"median {record['median_us']:.4g} us")
+                       for v, record in zip(value, mine)], hoverinfo="text"))
+    if shown:
+        page.plot(traces, names, x_title, x_range, row_height=36 + 4 * len(arms), **x_axis)
 
 
 def draw_bandwidth(page, runs):
@@ -371,27 +418,12 @@ def draw_bandwidth(page, runs):
         return
     page.add("<p>Bytes that each op must move at least (modelled), over the time measured by events, of the peak by the memory's clock and "
              "width. The line spans the middle half of the samples. Shapes whose inputs stay in the L2 are only in the table.</p>")
-    shown = [(run, record) for run, record in found if record["fraction_of_bandwidth"]["status"] != "unavailable"]
-    if shown:
-        label = lambda record: f"{record['op']}/{record['variant']} " + "x".join(str(size) for size in record["shape"].values())
-        names = list(dict.fromkeys(label(record) for _, record in shown))
-        arms = list(dict.fromkeys(run.arm for run, _ in shown))
-        traces = []
-        for index, arm in enumerate(arms):
-            mine = [record for run, record in shown if run.arm == arm]
-            value = [100 * record["fraction_of_bandwidth"]["value"] for record in mine]
-            best = [over(v * record["median_us"], record["spread"]["p25"]) for v, record in zip(value, mine)]
-            worst = [over(v * record["median_us"], record["spread"]["p75"]) for v, record in zip(value, mine)]
-            shift = (index - (len(arms) - 1) / 2) * 0.36 / len(arms) + 0.1
-            traces.append(go.Scatter(
-                x=value, y=[names.index(label(record)) + shift for record in mine], mode="markers", name=html("{}", arm),
-                marker=dict(color=page.colour[arm], size=9),
-                error_x=dict(type="data", symmetric=False, thickness=2, width=0, color=page.colour[arm],
-                             array=[None if b is None else b - v for v, b in zip(value, best)],
-                             arrayminus=[None if w is None else v - w for v, w in zip(value, worst)]),
-                hovertext=[hover(label(record), f"{v:.1f} % of {arm}", f"median {record['median_us']:.4g} us")
-                           for v, record in zip(value, mine)], hoverinfo="text"))
-        page.plot(traces, names, "% of peak bandwidth", [0, 104], row_height=36 + 4 * len(arms))
+    plot_shares(page, found, "fraction_of_bandwidth", "% of peak bandwidth", [0, 104])
+    if with_figure(found, "share_of_plain_read"):
+        page.section("GPU: share of a plain read",
+                     "The same, of what a kernel that only reads as many bytes reached in the same run, the samples of both in turn. "
+                     "The line spans the middle half of the case's samples.")
+        plot_shares(page, found, "share_of_plain_read", "% of a plain read's bandwidth", None, rangemode="tozero")
     page.add("{}", folded("All GPU times", bench_table(found)))
 
 

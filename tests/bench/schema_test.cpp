@@ -91,6 +91,43 @@ TEST(Schema, OlderRunsDoNotSayHowManyKernelsAToken) {
   EXPECT_NE(fault_of(with(decode(), "/per_token/kernels", "485")), "");
 }
 
+/// As --rotate --graph records it; older runs have none of it.
+Json timed_beside_a_read() {
+  Json record = bench();
+  record["timing"] = {{"rotated", true}, {"launched_by", "graph"}, {"times_l2", modelled(4.1, "why")}};
+  record["share_of_plain_read"] = measured(0.9);
+  record["plain_read"] = {
+      {"bytes", modelled(1e6)}, {"samples_us", {4.0}}, {"launches_per_sample", 25}, {"input_sets", 2}};
+  return record;
+}
+
+TEST(Schema, AShareOfAPlainReadStandsBesideTheRead) {
+  const Json record = timed_beside_a_read();
+  EXPECT_EQ(fault_of(record), "");
+  EXPECT_NE(fault_of(with(record, "/timing/launched_by", "persistent")), "");
+  EXPECT_NE(fault_of(with(record, "/timing/times_l2", 4.1)), "");
+  EXPECT_NE(fault_of(with(record, "/plain_read/samples_us", Json::array())), "");
+  for (const char* part : {"timing", "plain_read"}) {
+    for (const auto& [name, value] : record[part].items()) {
+      Json without = record;
+      without[part].erase(name);
+      EXPECT_NE(fault_of(without), "") << part << " without " << name;
+    }
+  }
+  Json without = record;
+  without.erase("plain_read");
+  EXPECT_NE(fault_of(without), "");
+  EXPECT_EQ(fault_of(with(without, "/share_of_plain_read", unavailable("why"))), "");
+}
+
+TEST(Schema, OfSeveralLaunchesAllAreTold) {
+  const Json one = {{"kernel", "a"}, {"launch", bench()["launch"]}};
+  for (const Json& record : {parity(), bench()}) {
+    EXPECT_EQ(fault_of(with(record, "/launches", Json{one, one})), "") << record["kind"];
+    EXPECT_NE(fault_of(with(record, "/launches", Json::array({one}))), "") << record["kind"];
+  }
+}
+
 TEST(Schema, WhatIsWrongIsRefused) {
   EXPECT_NE(fault_of(with(parity(), "/kind", "parities")), "");
   EXPECT_NE(fault_of(with(parity(), "/extra", 1)), "");
@@ -151,6 +188,9 @@ TEST(Schema, ATimeOnTheCpuCannotPassForAGpus) {
   EXPECT_NE(fault_of(simt), "");
   simt = with(simt, "/fraction_of_bandwidth", unavailable("not a GPU"));
   EXPECT_EQ(fault_of(simt), "");
+  simt["plain_read"] = timed_beside_a_read()["plain_read"];
+  EXPECT_EQ(fault_of(with(simt, "/share_of_plain_read", unavailable("not a GPU"))), "");
+  EXPECT_NE(fault_of(with(simt, "/share_of_plain_read", measured(0.9))), "");
   EXPECT_NE(fault_of(with(bench(), "/timer", "simt_wall")), "");
 }
 

@@ -23,6 +23,8 @@ PROGRAMS = ["m40llm-parity", "m40llm-decode", "m40llm-bench", "m40llm-occupancy"
 ON_A_DEVICE = PROGRAMS[:3]
 TIMEOUT_S = 60
 SIMT = ["--device", "simt"]
+# A driver that says yes to all and runs no kernel: a GPU of 3 MB of L2, whose events lie 250 us apart.
+FAKE_GPU = BIN.parent / "tests/device/fake"
 # One quick run of each program.
 QUICK = {
     "m40llm-parity": SIMT + ["--op", "argmax", "--sweep", "smoke"],
@@ -113,7 +115,7 @@ class CommandLine(CliTest):
         "m40llm-parity": "--op --filter --case --sweep --against --list --require-sm52 --order --seed --workers",
         "m40llm-decode": "--model --prompt --tokens --context --way --oracle --against --require-sm52 --order --seed --workers",
         "m40llm-bench": "--require-sm52 --order --seed --workers --benchmark_filter --benchmark_list_tests --benchmark_min_time "
-                        "--benchmark_repetitions --benchmark_format --benchmark_out",
+                        "--benchmark_repetitions --benchmark_format --benchmark_out --rotate --graph",
         "m40llm-occupancy": "--filter",
     }
 
@@ -1075,6 +1077,93 @@ class Bench(CliTest):
             self.assertTrue(record["recheck"]["passed"])
         self.assertEqual({record["repetition"] for record in records}, {0, 1})
         self.assertEqual(end["failed"], 0)
+
+    def test_how_it_was_timed_is_recorded(self):
+        for flags, rotated, launched_by in (([], False, "launches"), (["--rotate"], True, "launches"), (["--graph"], False, "graph")):
+            path = self.folder / f"x{len(list(self.folder.iterdir()))}.jsonl"
+            self.assert_ok(run("m40llm-bench", *QUICK["m40llm-bench"], *flags, "--json", path))
+            for record in self.read_run(path)[0]:
+                self.assertEqual(record["timing"], {"rotated": rotated, "launched_by": launched_by,
+                                                    "times_l2": {"value": None, "status": "unavailable", "reason": "not a GPU"}})
+                self.assertEqual(record["share_of_plain_read"], {"value": None, "status": "unavailable",
+                                                                 "reason": "a time on the SIMT device says nothing of a GPU"})
+                self.assertNotIn("plain_read", record)
+                self.assertEqual(record["input_sets"], 1)
+
+    def on_the_fake_gpu(self, memory, *flags):
+        """Records by n of residual_add, timed on a GPU with so many bytes; no kernel runs, so none is right. Readers take them all."""
+        path = self.folder / f"x{len(list(self.folder.iterdir()))}.jsonl"
+        result = run("m40llm-bench", "--device", "cuda", "--benchmark_filter=^residual_add/", "--benchmark_min_time=0.001", *flags,
+                     "--json", path, env={"LD_LIBRARY_PATH": str(FAKE_GPU), "FAKE_CUDA_MEMORY": str(memory),
+                                          "FAKE_CUDA_LOG": str(self.folder / "log")})
+        self.assertEqual(result.returncode, 1, result.stderr)
+        records, end = self.read_run(path)
+        self.assertEqual([end["exit_code"], end["failed"]], [1, 2])
+        report = subprocess.run([ROOT / ".venv/bin/python", ROOT / "scripts/report.py", path, "-o", self.folder / "page.html"],
+                                capture_output=True, text=True)
+        self.assertEqual(report.returncode, 0, report.stderr)
+        return {record["shape"]["n"]: record for record in records}, result
+
+    @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
+    def test_a_share_of_a_plain_read(self):
+        for flags, by in ([], "launches"), (["--graph"], "graph"):
+            records, result = self.on_the_fake_gpu(1 << 30, "--rotate", *flags)
+            self.assertIn("FAILED after timing: read/parts n=12288 random seed=1", result.stderr)
+            self.assertIn("of read", result.stdout)
+            small, large = records[4096], records[1 << 24]
+            self.assertEqual([small["timing"]["launched_by"], small["timing"]["rotated"]], [by, True])
+            self.assertEqual([small["input_sets"], large["input_sets"]], [257, 1])  # of 49,152 bytes, more than 12 MiB
+            self.assertEqual(small["timing"]["times_l2"], {"value": 257 * 49152 / (3 << 20), "status": "modelled"})
+            self.assertEqual(small["launches_per_sample"], 257 if by == "graph" else 1)
+            for record in small, large:
+                read = record["plain_read"]
+                self.assertEqual([read["input_sets"], read["launches_per_sample"], len(read["samples_us"])],
+                                 [record["input_sets"], record["launches_per_sample"], len(record["samples_us"])])
+                self.assertEqual(read["bytes"]["value"], record["bytes"]["value"] * (1 + 1 / 1024))  # and its sums
+                self.assertEqual(record["share_of_plain_read"]["status"], "measured")
+                self.assertAlmostEqual(record["share_of_plain_read"]["value"], 1 / (1 + 1 / 1024))  # all times are alike
+                self.assertFalse(record["recheck"]["passed"])
+
+    @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
+    def test_the_plain_read_and_the_case_are_timed_in_turn(self):
+        self.on_the_fake_gpu(1 << 30, "--rotate", "--benchmark_repetitions=1")
+        between_events = (self.folder / "log").read_text().split("cuEventRecord(")[1::2]
+        samples = [re.search(r"cuLaunchKernel\((\w+)", text)[1] for text in between_events]
+        # Before them, of each case: two samples of one kind and two of the other, which choose the launches a sample.
+        begins = [i for i in range(len(samples)) if samples[i:i + 4] == ["residual_add", "residual_add", "read_parts", "read_parts"]]
+        self.assertEqual([len(begins), begins[0]], [2, 0])
+        for begin, end in zip(begins, begins[1:] + [len(samples)]):
+            timed = samples[begin + 4:end]
+            self.assertGreaterEqual(len(timed), 10)
+            self.assertEqual(timed, ["read_parts", "residual_add"] * (len(timed) // 2))
+
+    @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
+    def test_without_rotation_there_is_no_plain_read(self):
+        records, result = self.on_the_fake_gpu(1 << 30)
+        self.assertNotIn("read/", result.stderr)
+        for record in records.values():
+            self.assertNotIn("plain_read", record)
+            self.assertEqual(record["share_of_plain_read"]["status"], "unavailable")
+        self.assertIn("--rotate", records[1 << 24]["share_of_plain_read"]["reason"])
+        self.assertEqual(records[4096]["input_sets"], 8)
+        self.assertEqual(records[4096]["timing"]["times_l2"]["reason"], "8 input sets are the most that are made")
+
+    @unittest.skipUnless(FAKE_GPU.exists(), "no driver for tests")
+    def test_what_memory_does_not_hold_is_said(self):
+        records, result = self.on_the_fake_gpu(250_000_000, "--rotate")  # the large case, and no read of as much beside it
+        self.assertRegex(records[1 << 24]["share_of_plain_read"]["reason"], "^no room for a plain read: not enough memory for the case: ")
+        self.assertEqual(records[1 << 24]["input_sets"], 1)
+        self.assertEqual(records[4096]["share_of_plain_read"]["status"], "measured")
+        path = self.folder / "small.jsonl"
+        result = run("m40llm-bench", "--device", "cuda", "--benchmark_filter=^residual_add/", "--benchmark_min_time=0.001", "--rotate",
+                     "--json", path, env={"LD_LIBRARY_PATH": str(FAKE_GPU), "FAKE_CUDA_MEMORY": "3000000"})
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("not enough memory for the case: 134.2 MB", result.stdout)
+        (record,), end = self.read_run(path)
+        self.assertEqual(end["failed"], 2)
+        self.assertLess(record["input_sets"], 40)
+        self.assertIn("not enough memory for the case: ", record["timing"]["times_l2"]["reason"])
+        self.assertEqual(record["share_of_plain_read"]["reason"], "all inputs fit the L2")
 
     def test_listing_writes_no_records(self):
         path = self.folder / "x.jsonl"

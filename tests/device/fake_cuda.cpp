@@ -5,13 +5,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <sstream>
 #include <vector>
 
 namespace {
 
-std::string log_text;
+/// Written to a file at the process's end, if one is named.
+struct Log {
+  std::string text;
+  ~Log() {
+    if (const char* const path = std::getenv("FAKE_CUDA_LOG")) std::ofstream(path) << text;
+  }
+} called;
 int alive = 0;
 int retained = 0;
 std::map<void*, std::size_t> device_memory;
@@ -35,7 +42,7 @@ std::string variable(const char* name, const char* otherwise) {
 
 /// Notes the call; the error it was ordered to give, or 0.
 int asked(const std::string& name, const std::string& detail = "") {
-  log_text += " " + name + "(" + detail + ")";
+  called.text += " " + name + "(" + detail + ")";
   const std::string order = variable("FAKE_CUDA_FAIL", "");
   return order.starts_with(name + "=") ? std::atoi(order.c_str() + name.size() + 1) : 0;
 }
@@ -101,8 +108,8 @@ struct KernelNode {
 
 extern "C" {
 
-const char* fake_cuda_log() { return log_text.c_str(); }
-void fake_cuda_clear() { log_text.clear(); }
+const char* fake_cuda_log() { return called.text.c_str(); }
+void fake_cuda_clear() { called.text.clear(); }
 int fake_cuda_alive() { return alive; }
 
 int cuInit(unsigned) {

@@ -7,6 +7,7 @@
 ///   FAKE_CUDA_MEMORY  bytes a GPU has (default 1048576)
 ///   FAKE_CUDA_DRIVER  what cuDriverGetVersion gives (default 12090)
 ///   FAKE_CUDA_FAIL    a call and the error it returns, "cuLaunchKernel=700"
+///   FAKE_CUDA_LOG     a file that the text of fake_cuda_log is written to when the process ends
 /// and keeps a text of what it was asked: see fake_cuda_log.
 extern "C" {
 /// Calls since the last fake_cuda_clear, each as " name(detail)".

@@ -64,6 +64,12 @@ TEST(Reference, AdvanceFollowsThePromptThenTheChoice) {
   EXPECT_EQ(advance(7, 9, {}).token, 9);
 }
 
+TEST(Reference, WordsAreSummedByPartAndWrap) {
+  EXPECT_EQ(sums_of_words(std::vector<std::uint32_t>{1, 2, 3, 4, 5}, 2),
+            (std::vector<std::uint32_t>{3, 7, 5}));
+  EXPECT_EQ(sums_of_words(std::vector<std::uint32_t>{0xffffffff, 3}, 2), (std::vector<std::uint32_t>{2}));
+}
+
 TEST(Reference, GemvAndOrdersOfSummation) {
   Matrix<float> a(1, 4);
   a << 0x1p24f, 1, 1, 1;

@@ -317,6 +317,30 @@ class Page(ReportTest):
         self.assertLess(page.index("6.543e+05"), box)
         self.assertEqual([page.count("1.235e+05"), page.rindex("6.543e+05") < box], [1, True])
 
+    def time_beside_a_read(self, share):
+        """The first measurement on a GPU as --rotate --graph makes it; the other stays an older run's."""
+        self.find("bench", GPU_2).update(
+            timing={"rotated": True, "launched_by": "graph", "times_l2": {"value": 4.25, "status": "modelled", "reason": "<few>"}},
+            share_of_plain_read=share,
+            plain_read={"bytes": {"value": 16793600.0, "status": "modelled"}, "samples_us": [9.5], "launches_per_sample": 9, "input_sets": 8})
+
+    def test_the_share_of_a_plain_read(self):
+        self.assertNotIn("share of a plain read", self.make_page(self.write()))
+        self.time_beside_a_read({"value": 0.8765, "status": "measured"})
+        page = self.make_page(self.write())
+        self.assertIn("<h2>GPU: share of a plain read</h2>", page)
+        self.assertEqual(page.count('<span title="measured">87.6 %</span>'), 1)  # an older run's cell is empty
+        self.assertIn('graph, 8 sets (<span title="modelled: &lt;few&gt;">4.2 x</span> L2)', page)
+        plot = page[page.index("<h2>GPU: share of a plain read"):]
+        plot = plot[:plot.index("All GPU times")]
+        self.assertIn("block 512x4096, rotated, graph", plot)
+        self.assertIn("87.6", plot)
+        self.assertNotIn("4096x8192", plot)
+        self.time_beside_a_read({"value": None, "status": "unavailable", "reason": "<because>"})
+        page = self.make_page(self.write())
+        self.assertNotIn("share of a plain read", page)
+        self.assertIn('title="&lt;because&gt;">unavailable', page)
+
     def test_two_cards_of_one_name_differ(self):
         page = self.make_page(self.write())
         for place in ("0000:3b:00.0", "0000:86:00.0"):
