@@ -43,7 +43,7 @@ std::vector<Way> ways_of(const std::string& text) {
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string name = text.substr(begin, end - begin);
-    const auto way = std::ranges::find(kWays, name, name_of);
+    const auto way = std::ranges::find(kWays, name, [](Way known_way) { return name_of(known_way); });
     if (way == kWays.end())
       throw UsageError("--way: " + in_quotes(name) + " is no way to take a step; there are " + known);
     if (std::ranges::count(ways, *way) != 0)
@@ -52,6 +52,15 @@ std::vector<Way> ways_of(const std::string& text) {
     begin = end + 1;
   }
   return ways;
+}
+
+/// Throws UsageError on what is none.
+Activations activations_of(const std::string& text) {
+  for (const Activations activations : {Activations::float32, Activations::int8}) {
+    if (text == name_of(activations)) return activations;
+  }
+  throw UsageError("--activations: " + in_quotes(text) +
+                   " is no type of activations; there are float32, int8");
 }
 
 std::uint64_t hash_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -93,8 +102,8 @@ Json model_json(const gguf::File& file) {
   return {{"file", file.path().filename().string()}, {"bytes", file.size()}, {"xxh3", hex(file.hash())}};
 }
 
-Json record(const Device& device, const Json& model, std::uint64_t step_hash, const std::string& prompt,
-            const std::string& text, const Decoded& r) {
+Json record(const Device& device, const Json& model, Activations activations, std::uint64_t step_hash,
+            const std::string& prompt, const std::string& text, const Decoded& r) {
   Json hashes = Json::array();
   for (const std::uint64_t hash : r.logits_hashes) hashes.push_back(hex(hash));
   const auto mean = [&](std::uint64_t sum) {
@@ -102,6 +111,7 @@ Json record(const Device& device, const Json& model, std::uint64_t step_hash, co
   };
   Json json{{"kind", "decode"},
             {"way", name_of(r.way)},
+            {"activations", name_of(activations)},
             {"model", model},
             {"prompt", prompt},
             {"text", text},
@@ -214,6 +224,11 @@ int run(const std::vector<std::string>& command) {
       "of "
       "several each prompt is decoded by each, and they must give the same bits",
       "WAY[,WAY...]", std::string(name_of(options.ways.front())));
+  line.parsed(
+      "--activations", [&](const std::string& text) { options.decode.activations = activations_of(text); },
+      "what products multiply quantized weights with: float32, or int8 (rounded to 8 bits by blocks of 32: "
+      "faster, and other bits)",
+      "TYPE", std::string(name_of(options.decode.activations)));
   line.text("--oracle", options.oracle,
             "judge the logits of the prompts in this file against an independent implementation's", "FILE");
   line.texts(
@@ -290,7 +305,8 @@ int run(const std::vector<std::string>& command) {
   OracleComparison all;
   const auto finish = [&](const Job& job, Decoded& result) {
     const auto entry_of_it = [&] {
-      return record(*device, model, source_hash(launches_of(decoder.model(), result.way)), job.prompt.text,
+      return record(*device, model, options.decode.activations,
+                    source_hash(launches_of(decoder.model(), result.way)), job.prompt.text,
                     decoder.text(result.tokens), result);
     };
     Json entry = entry_of_it();

@@ -101,7 +101,7 @@ Decoder::Decoder(Device& device, const DecodeOptions& options)
       file_(open_model(options.model)),
       tokenizer_(Tokenizer::from(file_)),
       stream_(device.create_stream()),
-      model_(device, *stream_, file_, n_positions()) {
+      model_(device, *stream_, file_, n_positions(), options.activations) {
   if (static_cast<std::size_t>(model_.hparams().n_vocab) != tokenizer_.size()) {
     throw Error(options.model + ": the tokenizer has " + std::to_string(tokenizer_.size()) +
                 " tokens, token_embd.weight " + std::to_string(model_.hparams().n_vocab) +

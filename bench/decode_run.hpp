@@ -25,6 +25,7 @@ struct DecodeOptions {
   int n_tokens = 64;                               ///< to generate at most
   int n_context = 0;                               ///< 0: the model's, at most kDefaultContext
   SpecialTokens special = SpecialTokens::as_text;  ///< in prompts
+  Activations activations = Activations::float32;  ///< what products multiply quantized weights with
   bool find_not_finite = false;                    ///< take a step that is not finite again, op by op
 };
 

@@ -25,6 +25,13 @@ Evidence::Evidence(const std::vector<std::string>& files) {
   }
 }
 
+namespace {
+
+/// Whether products took activations of 8 bits: other bits than with floats.
+bool integers(const nlohmann::json& record) { return record.value("activations", "float32") == "int8"; }
+
+}  // namespace
+
 Evidence::Origin Evidence::origin(const nlohmann::json& header, const nlohmann::json& record) {
   Origin origin{
       .source_hash = record["source_hash"], .arch = record["image"]["arch"], .compiler = {}, .launch = {}};
@@ -50,7 +57,7 @@ std::vector<Evidence::Output> Evidence::outputs(const nlohmann::json& record) {
     std::vector<int> fed = record["prompt_tokens"];
     const std::vector<int> generated = record["tokens"];
     fed.insert(fed.end(), generated.begin(), generated.end());
-    const std::string model = record["model"]["xxh3"];
+    const std::string model = record["model"]["xxh3"].get<std::string>() + (integers(record) ? "int8" : "");
     std::uint64_t so_far = XXH3_64bits(model.data(), model.size());
     for (std::size_t i = 0; i < std::min(fed.size(), record["logits_hash"].size()); ++i) {
       so_far = XXH3_64bits_withSeed(&fed[i], sizeof fed[i], so_far);

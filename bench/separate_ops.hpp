@@ -32,9 +32,9 @@ class SeparateOps {
     run(kRmsNorm, RmsNormParams{x, weight, y.data(), 1, width, eps});
     return y.data();
   }
-  float* product(const Matrix& a, const float* x) {
+  float* product(const Matrix& a, const float* x, Activations activations) {
     Buffer<float>& y = buffer(static_cast<std::size_t>(a.rows));
-    run(gemv_op(a.format), GemvParams{a, x, y.data()});
+    run(gemv_op(a.format, activations), GemvParams{a, x, y.data()});
     return y.data();
   }
   template <class T>

@@ -95,7 +95,7 @@ void simt_device(benchmark::State& state) {
   x.upload(*stream, p.x);
   stream->synchronize();
   const GemvParams params{{a.data(), nullptr, kSize, kSize, kSize, Format::f16}, x.data(), y.data()};
-  const Variant<GemvParams>& variant = gemv_op(Format::f16).variant("shared");
+  const Variant<GemvParams>& variant = gemv_op(Format::f16, Activations::float32).variant("shared");
   for ([[maybe_unused]] auto _ : state) {
     for (const Launch& launch : variant.launches(params, device->n_sms(), {})) stream->launch(launch);
     stream->synchronize();

@@ -100,7 +100,8 @@ class Maker {
 
 class Exact final : public Maker {
  public:
-  Exact(Format format, std::size_t cols, std::uint64_t seed) : Maker(format, cols, seed) {
+  Exact(Format format, std::size_t cols, std::uint64_t seed, Activations activations)
+      : Maker(format, cols, seed), int8_(activations == Activations::int8) {
     int largest = has_minima() ? 8 * 15 + 60 : blocks_.elements > 1 ? 4 * 3 : 15;
     if (has_sub_blocks()) largest = kLargestOfSubBlocks;
     largest_x_ = static_cast<int>((std::size_t{1} << 24) / (cols * static_cast<std::size_t>(largest)));
@@ -127,11 +128,16 @@ class Exact final : public Maker {
   }
   std::vector<float> x() override {
     std::vector<float> x(cols_);
-    for (float& value : x) value = static_cast<float>(x_.sign() * x_.between(1, largest_x_));
+    // An eighth of the sum of magnitudes for the others leaves the largest, a 32nd of them, a 128th of 2^24 each.
+    const int largest = int8_ ? std::clamp(largest_x_ / 8, 1, 126) : largest_x_;
+    for (float& value : x) value = static_cast<float>(x_.sign() * x_.between(1, largest));
+    for (std::size_t first = 0; int8_ && first < cols_; first += 32)
+      x[first + static_cast<std::size_t>(x_.below(32))] = static_cast<float>(x_.sign() * 127);
     return x;
   }
 
  private:
+  bool int8_;
   /// Leaves an x of 1 to 65792 columns.
   static constexpr int kLargestOfSubBlocks = 254;
   /// With minima all products of a scale and an integer are even and the minimum odd: no weight is 0.
@@ -460,8 +466,8 @@ class InfiniteX final : public Centred {
 };
 
 std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::size_t cols,
-                                  std::uint64_t seed) {
-  if (inputs == "E") return std::make_unique<Exact>(format, cols, seed);
+                                  std::uint64_t seed, Activations activations) {
+  if (inputs == "E") return std::make_unique<Exact>(format, cols, seed, activations);
   if (inputs == "E2") return std::make_unique<ExactSparse>(format, cols, seed);
   if (inputs == "R") return std::make_unique<Centred>(format, cols, seed);
   if (inputs == "S-constant") return std::make_unique<Constant>(format, cols, seed);
@@ -486,16 +492,17 @@ void write_centred_halves(Weights& weights, std::uint64_t seed) {
 
 }  // namespace
 
-std::vector<std::string_view> product_classes(Format format) {
+std::vector<std::string_view> product_classes(Format format, Activations activations) {
   std::vector<std::string_view> classes{"E",        "E2",         "R",          "S-constant", "S-outlier",
                                         "S-cancel", "S-denormal", "E-patterns", "N-x"};
   if (traits(format).block > 1) classes.push_back("R-signs");
+  if (activations == Activations::int8) std::erase(classes, "E2");
   return classes;
 }
 
 ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
-                                  std::uint64_t seed) {
-  const std::unique_ptr<Maker> maker = make_maker(inputs, format, cols, seed);
+                                  std::uint64_t seed, Activations activations) {
+  const std::unique_ptr<Maker> maker = make_maker(inputs, format, cols, seed, activations);
   ProductInputs made{{format, rows, cols, {}}, maker->x()};
   if (inputs == "R" && format == Format::f16) {
     write_centred_halves(made.a, seed);

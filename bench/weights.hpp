@@ -33,8 +33,8 @@ constexpr reference::Format in_reference(Format format) {
 }
 
 /// The widest row that an op normalizes itself, in whole blocks of the format.
-constexpr int widest_normed(const FormatTraits& format) {
-  return kWidestNormed / format.block * format.block;
+constexpr int widest_normed(const FormatTraits& format, Activations activations) {
+  return widest_normed(activations) / format.block * format.block;
 }
 
 struct ProductInputs {
@@ -44,9 +44,11 @@ struct ProductInputs {
 
 /// The classes of gates.hpp's products.
 /// - "E", exact: every weight and x a non-zero integer, scales powers of two that differ from block to block;
-///   any sum of the terms' magnitudes, expanded, is at most 2^24, so exact in every order of addition.
+///   any sum of the terms' magnitudes, expanded, is at most 2^24, so exact in every order of addition. For activations
+///   of 8 bits one of each 32 x is +-127, so that their scale is 1.
 /// - "E2", exact: x odd integers of 13 bits, weights +-1 in an odd number of places of a row, at most 1800;
 ///   the others are 0. Inputs cut to TF32 or FP16 always show.
+///   Not for activations of 8 bits.
 /// - "R": random and centred, weights as in trained models.
 /// - "S-constant": constant rows.
 /// - "S-outlier": one in 64 inputs about 1e4 times the others.
@@ -59,10 +61,10 @@ struct ProductInputs {
 ///   blocks from four of them on, in every fourth.
 /// - "N-x": x infinite in two columns, where weights are negative, zero or positive: every product is an
 ///   infinity or NaN.
-std::vector<std::string_view> product_classes(Format format);
+std::vector<std::string_view> product_classes(Format format, Activations activations);
 /// One more class, "patterns", is for single rows: each weight (each scale) is another bit pattern of the format.
 /// Throws UsageError on an unknown class. cols must be whole blocks.
 ProductInputs make_product_inputs(std::string_view inputs, Format format, std::size_t rows, std::size_t cols,
-                                  std::uint64_t seed);
+                                  std::uint64_t seed, Activations activations = Activations::float32);
 
 }  // namespace m40llm::bench

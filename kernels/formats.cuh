@@ -222,6 +222,11 @@ struct Q4_0 {
   }
 };
 
+/// Of a sub-block, integers below 64.
+struct SubScale {
+  int scale, minimum;
+};
+
 /// A block's scales, 16 bytes: half d and dmin, then 6 bits of scale and of minimum for each of 8 sub-blocks of
 /// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
 /// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A piece is 16
@@ -236,7 +241,7 @@ struct Q4_K {
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return {element<uint4>(row.values, i), element<uint4>(row.scales, i / 8)};
   }
-  static __device__ __forceinline__ Scale scale(uint4 block, int sub_block) {
+  static __device__ __forceinline__ SubScale sub_scale(uint4 block, int sub_block) {
     const int shift = sub_block % 4 * 8;
     const unsigned scales = block.y >> shift;
     const unsigned minima = block.z >> shift;
@@ -244,8 +249,12 @@ struct Q4_K {
     const bool first_four = sub_block < 4;
     const unsigned of_d = first_four ? scales & 63 : (pairs & 15) | (scales >> 2 & 48);
     const unsigned of_dmin = first_four ? minima & 63 : (pairs >> 4 & 15) | (minima >> 2 & 48);
-    return {low_half_to_float(block.x) * static_cast<float>(of_d),
-            -(high_half_to_float(block.x) * static_cast<float>(of_dmin))};
+    return {static_cast<int>(of_d), static_cast<int>(of_dmin)};
+  }
+  static __device__ __forceinline__ Scale scale(uint4 block, int sub_block) {
+    const SubScale of = sub_scale(block, sub_block);
+    return {low_half_to_float(block.x) * static_cast<float>(of.scale),
+            -(high_half_to_float(block.x) * static_cast<float>(of.minimum))};
   }
   template <class X>
   static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
@@ -297,14 +306,21 @@ struct Q6_K {
   template <class X>
   static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
     const int first = 32 * (i / 8) + i % 8;
-    const unsigned q0 = (piece.low & 0x0f0f0f0f) | (piece.high << 4 & 0x30303030);
-    const unsigned q1 = (piece.low_32 & 0x0f0f0f0f) | (piece.high << 2 & 0x30303030);
-    const unsigned q2 = (piece.low >> 4 & 0x0f0f0f0f) | (piece.high & 0x30303030);
-    const unsigned q3 = (piece.low_32 >> 4 & 0x0f0f0f0f) | (piece.high >> 2 & 0x30303030);
-    sum.x = fmaf(piece.d * static_cast<float>(piece.scales[0]), dot(q0, x[first]), sum.x);
-    sum.y = fmaf(piece.d * static_cast<float>(piece.scales[1]), dot(q1, x[first + 8]), sum.y);
-    sum.z = fmaf(piece.d * static_cast<float>(piece.scales[2]), dot(q2, x[first + 16]), sum.z);
-    sum.w = fmaf(piece.d * static_cast<float>(piece.scales[3]), dot(q3, x[first + 24]), sum.w);
+    const Quarters of = quarters(piece);
+    sum.x = fmaf(piece.d * static_cast<float>(piece.scales[0]), dot(of.q[0], x[first]), sum.x);
+    sum.y = fmaf(piece.d * static_cast<float>(piece.scales[1]), dot(of.q[1], x[first + 8]), sum.y);
+    sum.z = fmaf(piece.d * static_cast<float>(piece.scales[2]), dot(of.q[2], x[first + 16]), sum.z);
+    sum.w = fmaf(piece.d * static_cast<float>(piece.scales[3]), dot(of.q[3], x[first + 24]), sum.w);
+  }
+  /// Four weights of each quarter, a byte each, 32 larger than they are.
+  struct Quarters {
+    unsigned q[4];
+  };
+  static __device__ __forceinline__ Quarters quarters(const Piece& piece) {
+    return {{(piece.low & 0x0f0f0f0f) | (piece.high << 4 & 0x30303030),
+             (piece.low_32 & 0x0f0f0f0f) | (piece.high << 2 & 0x30303030),
+             (piece.low >> 4 & 0x0f0f0f0f) | (piece.high & 0x30303030),
+             (piece.low_32 >> 4 & 0x0f0f0f0f) | (piece.high >> 2 & 0x30303030)}};
   }
   /// (q - 32) . x over the four bytes in `bytes`, each below 64.
   static __device__ __forceinline__ float dot(unsigned bytes, float4 x) {
@@ -329,20 +345,36 @@ struct Q6_K {
 
 /// The trait of a format.
 template <Format>
-struct Reads;
+struct TraitOf;
 template <>
-struct Reads<Format::f32> : F32 {};
+struct TraitOf<Format::f32> {
+  using Type = F32;
+};
 template <>
-struct Reads<Format::f16> : F16 {};
+struct TraitOf<Format::f16> {
+  using Type = F16;
+};
 template <>
-struct Reads<Format::q8_0> : Q8_0 {};
+struct TraitOf<Format::q8_0> {
+  using Type = Q8_0;
+};
 template <>
-struct Reads<Format::q4_1> : Q4_1 {};
+struct TraitOf<Format::q4_1> {
+  using Type = Q4_1;
+};
 template <>
-struct Reads<Format::q4_0> : Q4_0 {};
+struct TraitOf<Format::q4_0> {
+  using Type = Q4_0;
+};
 template <>
-struct Reads<Format::q4_k> : Q4_K {};
+struct TraitOf<Format::q4_k> {
+  using Type = Q4_K;
+};
 template <>
-struct Reads<Format::q6_k> : Q6_K {};
+struct TraitOf<Format::q6_k> {
+  using Type = Q6_K;
+};
+template <Format format>
+using Reads = typename TraitOf<format>::Type;
 
 }  // namespace formats

@@ -8,14 +8,19 @@
 /// kernels/formats.cuh reads it: roundings are of a weight, the exact products with sub-scales counted too; a piece is
 /// what a lane takes of a row at a time, each adds so many roundings to the longest chain of its sum, and so many
 /// follow until the lane's sum is one number; so many blocks of a product with a norm before it has an SM at once.
-#define M40LLM_FORMATS(X)                              \
-  X(f32, "F32", 0, 1, 4, 0, 0, 0, 4, 1, 2, 3)          \
-  X(f16, "F16", 1, 1, 2, 0, 0, 0, 8, 2, 2, 3)          \
+#define M40LLM_FLOAT_FORMATS(X)               \
+  X(f32, "F32", 0, 1, 4, 0, 0, 0, 4, 1, 2, 3) \
+  X(f16, "F16", 1, 1, 2, 0, 0, 0, 8, 2, 2, 3)
+/// Of integers with scales: their products with x are of floats too, or of integers (int8.cuh).
+#define M40LLM_INTEGER_FORMATS(X)                      \
   X(q8_0, "Q8_0", 8, 32, 32, 2, 0, 1, 16, 1, 6, 2)     \
   X(q4_1, "Q4_1", 3, 32, 16, 4, 0, 1, 32, 8, 3, 3)     \
   X(q4_0, "Q4_0", 2, 32, 16, 2, 0, 1, 32, 1, 10, 2)    \
   X(q4_k, "Q4_K", 12, 256, 128, 16, 0, 2, 32, 8, 4, 2) \
   X(q6_k, "Q6_K", 14, 256, 192, 18, 192, 2, 16, 1, 6, 2)
+#define M40LLM_FORMATS(X) \
+  M40LLM_FLOAT_FORMATS(X) \
+  M40LLM_INTEGER_FORMATS(X)
 
 enum class Format {
 #define M40LLM_ENUMERATOR(format, ...) format,
@@ -45,6 +50,10 @@ constexpr FormatTraits kFormats[] = {
     M40LLM_FORMATS(M40LLM_TRAITS)
 #undef M40LLM_TRAITS
 };
+
+#define M40LLM_ONE(...) +1
+constexpr int kFloatFormats = M40LLM_FLOAT_FORMATS(M40LLM_ONE);  // which stand first
+#undef M40LLM_ONE
 
 #ifndef __CUDACC_RTC__
 constexpr const FormatTraits& traits(Format format) { return kFormats[static_cast<int>(format)]; }

@@ -31,4 +31,9 @@ __device__ __forceinline__ void shared(const GateUpParams& p, float4* memory, rm
   gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
 }
 
+template <class F>
+__device__ __forceinline__ void integers(const GateUpParams& p, float4* memory, rms_norm::Shared& sums) {
+  gemv::walk<formats::Int8<F>>(Product{p, sums}, gemv::quantized(memory, p.gate.stride));
+}
+
 }  // namespace ops::gate_up

@@ -3,23 +3,52 @@
 // sums into. Lanes take pieces in turn; a lane's sums are joined, then xor pairs of lanes: this order follows from the
 // shape alone, whoever does the unit.
 #include "kernels/formats.cuh"
+#include "kernels/formats_int8.cuh"
 #include "kernels/gemv.h"
 
 namespace ops::gemv {
 
 constexpr int kBlock = 256;
 
+// What x may be. It is put where source() says, finish() makes of that what products take, and multiplied() is that.
+
 /// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
 /// are served together meet in a bank.
 struct PaddedX {
   float4* x;
   __device__ __forceinline__ float4& operator[](int i) const { return x[i + i / 8]; }
+  __device__ __forceinline__ const PaddedX& source() const { return *this; }
+  __device__ __forceinline__ void finish(int) const {}
+  __device__ __forceinline__ const PaddedX& multiplied() const { return *this; }
 };
 /// x where it lies, for rows too wide for shared memory.
 struct GlobalX {
   const float4* __restrict__ x;
   __device__ __forceinline__ const float4& operator[](int i) const { return x[i]; }
+  __device__ __forceinline__ const GlobalX& source() const { return *this; }
+  __device__ __forceinline__ void finish(int) const {}
+  __device__ __forceinline__ const GlobalX& multiplied() const { return *this; }
 };
+/// x as 8-bit integers in shared memory, made of one of those by each block.
+template <class Source>
+struct QuantizedX {
+  Source floats;
+  int8::Row integers;
+  __device__ __forceinline__ const Source& source() const { return floats; }
+  __device__ __forceinline__ void finish(int stride) const {
+    int8::quantize(integers, floats, stride, kBlock);
+    __syncthreads();
+  }
+  __device__ __forceinline__ const int8::Row& multiplied() const { return integers; }
+};
+/// Of a row of x that is put into `memory` first, the integers behind it.
+__device__ __forceinline__ QuantizedX<PaddedX> quantized(float4* memory, int stride) {
+  return {{memory}, int8::row_in(memory + stride / 32 * 9, stride)};
+}
+/// Of a row of x where it lies, the integers in `memory`.
+__device__ __forceinline__ QuantizedX<GlobalX> quantized(float4* memory, const float* x, int stride) {
+  return {{reinterpret_cast<const float4*>(x)}, int8::row_in(memory, stride)};
+}
 
 template <int kRows>
 struct Rows {
@@ -104,7 +133,7 @@ struct Held {
 ///   kRows             of a unit
 ///   n_units(), stride(), rows<F>(unit)
 ///   prepare()         all threads: weights that put needs, held in registers
-///   put(x, held)      all threads: the row to multiply with to where x has it, behind a barrier when that can be read
+///   put(x, held)      all threads: the row to multiply with to x's source(), behind a barrier when that can be read
 ///   beside(unit)      what store needs besides the sums, so that it is on its way while they are made
 ///   store(unit, ..)   every lane
 /// `wait` is called by all threads before anything but weights is read; the first of these are on their way then. Adjacent
@@ -120,11 +149,12 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
   Rows<kRows> rows = product.template rows<F>(min_of(first, last));
   Ahead<F, kRows> ahead = preload<F>(warp, rows, first <= last ? n_pieces : 0);
   wait();
-  product.put(x, held);
+  product.put(x.source(), held);
+  x.finish(product.stride());
   for (int unit = first; unit <= last; unit += warp.count) {
     const float2 beside = product.beside(unit);
     float totals[kRows];
-    run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows<kRows>& of_next) {
+    run<F>(warp, rows, n_pieces, x.multiplied(), ahead, totals, [&](Rows<kRows>& of_next) {
       if (unit + warp.count > last) return false;
       of_next = product.template rows<F>(unit + warp.count);
       return true;
@@ -183,6 +213,11 @@ __device__ __forceinline__ void shared(const GemvParams& p, float4* memory) {
 template <class F>
 __device__ __forceinline__ void global(const GemvParams& p) {
   walk<F>(Product{p}, GlobalX{reinterpret_cast<const float4*>(p.x)});
+}
+
+template <class F>
+__device__ __forceinline__ void integers(const GemvParams& p, float4* memory) {
+  walk<formats::Int8<F>>(Product{p}, quantized(memory, p.x, p.a.stride));
 }
 
 }  // namespace ops::gemv

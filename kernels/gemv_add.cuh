@@ -37,4 +37,9 @@ __device__ __forceinline__ void global(const GemvAddParams& p) {
   gemv::walk<F>(Product{p}, gemv::GlobalX{reinterpret_cast<const float4*>(p.x)});
 }
 
+template <class F>
+__device__ __forceinline__ void integers(const GemvAddParams& p, float4* memory) {
+  gemv::walk<formats::Int8<F>>(Product{p}, gemv::quantized(memory, p.x, p.a.stride));
+}
+
 }  // namespace ops::gemv_add

@@ -71,4 +71,9 @@ __device__ __forceinline__ void shared(const NormGemvParams& p, float4* memory, 
   gemv::walk<F>(Product{p, sums}, gemv::PaddedX{memory});
 }
 
+template <class F>
+__device__ __forceinline__ void integers(const NormGemvParams& p, float4* memory, rms_norm::Shared& sums) {
+  gemv::walk<formats::Int8<F>>(Product{p, sums}, gemv::quantized(memory, p.a.stride));
+}
+
 }  // namespace ops::norm_gemv

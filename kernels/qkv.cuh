@@ -110,4 +110,9 @@ __device__ __forceinline__ void shared(const QkvParams& p, float4* memory, Share
   gemv::walk<F>(Product{p, own}, gemv::PaddedX{memory});
 }
 
+template <class F>
+__device__ __forceinline__ void integers(const QkvParams& p, float4* memory, Shared& own) {
+  gemv::walk<formats::Int8<F>>(Product{p, own}, gemv::quantized(memory, p.stride));
+}
+
 }  // namespace ops::qkv

@@ -1,5 +1,7 @@
 #include "engine/ops/gate_up.hpp"
 
+#include <algorithm>
+
 #include "bench/op_suite.hpp"
 #include "bench/separate_ops.hpp"
 #include "bench/weights.hpp"
@@ -11,8 +13,9 @@ namespace {
 /// Judged to the bit against rms_norm, two gemv and swiglu.
 class GateUp final : public OpSuite<GateUpParams> {
  public:
-  explicit GateUp(const FormatTraits& format)
-      : OpSuite(gate_up_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block, kWidestNormed}},
+  GateUp(const FormatTraits& format, Activations activations)
+      : OpSuite(gate_up_op(format.format, activations), format.name,
+                {{"rows"}, {"cols", 1, format.block, widest_normed(activations)}},
                 {.smoke = {{5, 64}},
                  .model = {{1536, 576}, {5632, 2048}},
                  .edge = {{1, 32},
@@ -21,12 +24,13 @@ class GateUp final : public OpSuite<GateUpParams> {
                           {7, 992},
                           {3, 2080},
                           {17, 4096},
-                          {3, 8192},
+                          {3, std::min(8192, widest_normed(format, activations))},
                           {5, 7},
                           {3, 1021},
-                          {2, widest_normed(format)}},
+                          {2, widest_normed(format, activations)}},
                  .bench = {{1536, 576}, {5632, 2048}, {14336, 4096}}}),
-        format_(format.format) {}
+        format_(format.format),
+        activations_(activations) {}
 
   /// class   what it is                                    a fault that it is there for
   /// R       random, centred                               gate and up swapped, another activation or norm
@@ -71,18 +75,23 @@ class GateUp final : public OpSuite<GateUpParams> {
     const float* const normed =
         separate.normed(params.x, params.weight, params.gate.cols, params.gate.stride, params.eps);
     Buffer<float>& y = separate.buffer(rows);
-    separate.run(kSwiglu, SwigluParams{separate.product(params.gate, normed),
-                                       separate.product(params.up, normed), y.data(), params.gate.rows});
+    separate.run(kSwiglu,
+                 SwigluParams{separate.product(params.gate, normed, activations_),
+                              separate.product(params.up, normed, activations_), y.data(), params.gate.rows});
     const std::vector<float> want = separate.download(y.data(), rows);
     params.y = holder.output(Expected<float>{{want.begin(), want.end()}, {}});
   }
 
  private:
   Format format_;
+  Activations activations_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<GateUp>(format));
+  for (const FormatTraits& format : kFormats) {
+    suites.push_back(std::make_unique<GateUp>(format, Activations::float32));
+    if (has_integers(format.format)) suites.push_back(std::make_unique<GateUp>(format, Activations::int8));
+  }
 });
 
 }  // namespace

@@ -10,8 +10,8 @@ namespace {
 /// Judged to the bit against gemv and an addition.
 class GemvAdd final : public OpSuite<GemvAddParams> {
  public:
-  explicit GemvAdd(const FormatTraits& format)
-      : OpSuite(gemv_add_op(format.format), format.name, {{"rows"}, {"cols", 1, format.block}},
+  GemvAdd(const FormatTraits& format, Activations activations)
+      : OpSuite(gemv_add_op(format.format, activations), format.name, {{"rows"}, {"cols", 1, format.block}},
                 {.smoke = {{5, 64}},
                  .model = {{576, 576}, {576, 1536}, {2048, 2048}},
                  .edge = {{1, 32},
@@ -24,7 +24,8 @@ class GemvAdd final : public OpSuite<GemvAddParams> {
                           {5, 7},
                           {3, 1021}},
                  .bench = {{2048, 2048}, {2048, 5632}, {4096, 4096}, {4096, 14336}}}),
-        format_(format.format) {}
+        format_(format.format),
+        activations_(activations) {}
 
   /// class   what it is                                    a fault that it is there for
   /// R       random, centred                               the product stored and not added, a row too many
@@ -60,7 +61,8 @@ class GemvAdd final : public OpSuite<GemvAddParams> {
     made.x.resize(static_cast<std::size_t>(params.a.stride), 0.0f);
     params.x = holder.input(made.x);
     SeparateOps separate(holder.device());
-    const std::vector<float> product = separate.download(separate.product(params.a, params.x), rows);
+    const std::vector<float> product =
+        separate.download(separate.product(params.a, params.x, activations_), rows);
     Expected<float> expected;
     for (std::size_t row = 0; row < rows; ++row)
       expected.want.push_back(static_cast<double>(before[row] + product[row]));
@@ -69,10 +71,14 @@ class GemvAdd final : public OpSuite<GemvAddParams> {
 
  private:
   Format format_;
+  Activations activations_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<GemvAdd>(format));
+  for (const FormatTraits& format : kFormats) {
+    suites.push_back(std::make_unique<GemvAdd>(format, Activations::float32));
+    if (has_integers(format.format)) suites.push_back(std::make_unique<GemvAdd>(format, Activations::int8));
+  }
 });
 
 }  // namespace

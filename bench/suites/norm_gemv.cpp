@@ -1,5 +1,7 @@
 #include "engine/ops/norm_gemv.hpp"
 
+#include <algorithm>
+
 #include "bench/op_suite.hpp"
 #include "bench/separate_ops.hpp"
 #include "bench/weights.hpp"
@@ -10,9 +12,9 @@ namespace {
 /// Judged to the bit against rms_norm and gemv.
 class NormGemv final : public OpSuite<NormGemvParams> {
  public:
-  explicit NormGemv(const FormatTraits& format)
-      : OpSuite(norm_gemv_op(format.format), format.name,
-                {{"rows"}, {"cols", 1, format.block, kWidestNormed}},
+  NormGemv(const FormatTraits& format, Activations activations)
+      : OpSuite(norm_gemv_op(format.format, activations), format.name,
+                {{"rows"}, {"cols", 1, format.block, widest_normed(activations)}},
                 {.smoke = {{5, 64}},
                  .model = {{2048, 576}, {4096, 2048}},
                  .edge = {{1, 32},
@@ -21,12 +23,13 @@ class NormGemv final : public OpSuite<NormGemvParams> {
                           {7, 992},
                           {3, 2080},
                           {17, 4096},
-                          {3, 8192},
+                          {3, std::min(8192, widest_normed(format, activations))},
                           {5, 7},
                           {3, 1021},
-                          {2, widest_normed(format)}},
+                          {2, widest_normed(format, activations)}},
                  .bench = {{49152, 576}, {32000, 2048}, {128256, 4096}}}),
-        format_(format.format) {}
+        format_(format.format),
+        activations_(activations) {}
 
   /// class   what it is                                    a fault that it is there for
   /// R       random, centred                               another norm or weight, padding that is not 0
@@ -64,16 +67,20 @@ class NormGemv final : public OpSuite<NormGemvParams> {
     SeparateOps separate(holder.device());
     const float* const normed =
         separate.normed(params.x, params.weight, params.a.cols, params.a.stride, params.eps);
-    const std::vector<float> want = separate.download(separate.product(params.a, normed), rows);
+    const std::vector<float> want = separate.download(separate.product(params.a, normed, activations_), rows);
     params.y = holder.output(Expected<float>{{want.begin(), want.end()}, {}});
   }
 
  private:
   Format format_;
+  Activations activations_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<NormGemv>(format));
+  for (const FormatTraits& format : kFormats) {
+    suites.push_back(std::make_unique<NormGemv>(format, Activations::float32));
+    if (has_integers(format.format)) suites.push_back(std::make_unique<NormGemv>(format, Activations::int8));
+  }
 });
 
 }  // namespace

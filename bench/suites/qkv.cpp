@@ -1,5 +1,7 @@
 #include "engine/ops/qkv.hpp"
 
+#include <algorithm>
+
 #include "bench/op_suite.hpp"
 #include "bench/separate_ops.hpp"
 #include "bench/weights.hpp"
@@ -14,14 +16,14 @@ namespace {
 /// Judged to the bit against rms_norm, gemv, bias, rope and kv_append; the rest of the cache must stay untouched.
 class Qkv final : public OpSuite<QkvParams> {
  public:
-  explicit Qkv(const FormatTraits& format)
+  Qkv(const FormatTraits& format, Activations activations)
       : OpSuite(
-            qkv_op(format.format), format.name,
+            qkv_op(format.format, activations), format.name,
             {{"n_heads", 1, 1, 1024},
              {"n_kv_heads", 1, 1, 1024},
              {"head_dim", 2, 2, 1024},
              {"n_rotated", 2, 2, 1024},
-             {"width", 1, format.block, kWidestNormed},
+             {"width", 1, format.block, widest_normed(activations)},
              {"neox", 0, 1, 1},
              {"position", 0, 1, 1 << 20}},
             {.smoke = {{2, 1, 16, 12, 64, 0, 3}},
@@ -32,12 +34,13 @@ class Qkv final : public OpSuite<QkvParams> {
                       {4, 4, 128, 128, 64, 1, 2},
                       {5, 5, 80, 20, 992, 0, 9},
                       {2, 1, 256, 64, 32, 1, 1},
-                      {2, 2, 4, 2, 8192, 0, 2},
+                      {2, 2, 4, 2, std::min(8192, widest_normed(format, activations)), 0, 2},
                       {2, 1, 8, 4, 7, 0, 1},
                       {1, 1, 4, 4, 1021, 1, 3},
-                      {1, 1, 2, 2, widest_normed(format), 0, 1}},
+                      {1, 1, 2, 2, widest_normed(format, activations), 0, 1}},
              .bench = {{9, 3, 64, 64, 576, 0, 100}, {32, 8, 128, 128, 4096, 0, 100}}}),
-        format_(format.format) {}
+        format_(format.format),
+        activations_(activations) {}
 
   /// class     what it is                                    a fault that it is there for
   /// R         random, centred, with biases                  another pair, table row, head, bias or place in the cache
@@ -137,7 +140,7 @@ class Qkv final : public OpSuite<QkvParams> {
     const float* const z = separate.normed(params.x, params.weight, params.width, params.stride, params.eps);
     const auto rotated = [&](const Matrix& m, const float* bias, bool rope) {
       if (m.rows == 0) return static_cast<float*>(nullptr);
-      float* const y = separate.product(m, z);
+      float* const y = separate.product(m, z, activations_);
       if (bias != nullptr) separate.run(kBias, BiasParams{y, bias, 1, m.rows});
       if (rope) {
         separate.run(params.neox != 0 ? kRopeNeox : kRopeNormal,
@@ -188,10 +191,14 @@ class Qkv final : public OpSuite<QkvParams> {
   }
 
   Format format_;
+  Activations activations_;
 };
 
 const RegisterSuites kRegister([](SuiteList& suites) {
-  for (const FormatTraits& format : kFormats) suites.push_back(std::make_unique<Qkv>(format));
+  for (const FormatTraits& format : kFormats) {
+    suites.push_back(std::make_unique<Qkv>(format, Activations::float32));
+    if (has_integers(format.format)) suites.push_back(std::make_unique<Qkv>(format, Activations::int8));
+  }
 });
 
 }  // namespace

@@ -41,16 +41,17 @@ Hparams fitting_hparams(const Device& device, const gguf::File& file, int n_posi
 
 }  // namespace
 
-Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions)
+Llama::Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions, Activations activations)
     : device_(device),
       hparams_(fitting_hparams(device, file, n_positions)),
       weights_(device, stream, file, hparams_),
       rope_table_(rope_rows(device, stream, file, hparams_, n_positions)),
       kv_cache_(device, hparams_, n_positions),
       workspace_(device, stream, hparams_, n_positions, step_memory(hparams_, n_positions, device.n_sms())),
-      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), StepOps::fused)),
+      plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(), StepOps::fused,
+                      activations)),
       separate_plan_(plan_step(device, hparams_, weights_, kv_cache_, workspace_, rope_table_.data(),
-                               StepOps::separate)) {
+                               StepOps::separate, activations)) {
   stream.synchronize();
 }
 

@@ -31,7 +31,8 @@ class Llama {
   /// Checks the file, repacks its weights and uploads them on `stream`. n_positions: what the sequence may
   /// reach, at most the model's context. Throws Error on a file that does not fit or a device that is too
   /// small.
-  Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions);
+  Llama(Device& device, Stream& stream, const gguf::File& file, int n_positions,
+        Activations activations = Activations::float32);
 
   const Hparams& hparams() const { return hparams_; }
   int n_positions() const { return kv_cache_.n_positions(); }

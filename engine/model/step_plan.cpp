@@ -40,14 +40,15 @@ AttentionDecodeParams attention_params(const Hparams& h, const KvView& cache) {
 class Planner {
  public:
   Planner(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-          const Workspace& workspace, const float2* rope_table, StepOps ops)
+          const Workspace& workspace, const float2* rope_table, StepOps ops, Activations activations)
       : device_(device),
         h_(h),
         weights_(weights),
         cache_(cache),
         workspace_(workspace),
         rope_table_(rope_table),
-        fused_(ops == StepOps::fused) {}
+        fused_(ops == StepOps::fused),
+        activations_(activations) {}
 
   StepPlan plan() {
     const DeviceMatrix& embedding = *weights_.find_matrix(Role::embedding);
@@ -114,7 +115,7 @@ class Planner {
   void logits(const DeviceMatrix& weights) {
     const NormGemvParams fused{weights.view(), at(Activation::hidden), vector(Role::output_norm),
                                at(Activation::logits), h_.eps};
-    const Op<NormGemvParams>& op = norm_gemv_op(weights.view().format);
+    const Op<NormGemvParams>& op = norm_gemv_op(weights.view().format, activations_);
     if (fused_ && op.find_default_variant(fused) != nullptr) {
       add("logits", op, fused, Activation::logits).format = traits(weights.view().format).gguf_name;
       return;
@@ -173,15 +174,15 @@ class Planner {
       p.n_rotated = h_.n_rotated;
       p.neox = h_.architecture->rope_pairs == RopePairs::neox ? 1 : 0;
       p.eps = h_.eps;
-      if (qkv_op(format).find_default_variant(p) == nullptr) return false;
+      if (qkv_op(format, activations_).find_default_variant(p) == nullptr) return false;
     }
     for (const auto& [format, p] : of_format) {
       const std::string label =
           std::string(p.q.rows > 0 ? "Q" : "") + (p.k.rows > 0 ? "K" : "") + (p.v.rows > 0 ? "V" : "");
       if (p.q.rows > 0) {
-        add(label, qkv_op(format), p, Activation::q).format = traits(format).gguf_name;
+        add(label, qkv_op(format, activations_), p, Activation::q).format = traits(format).gguf_name;
       } else {
-        enter(label, qkv_op(format), p, Writes::kv_cache).format = traits(format).gguf_name;
+        enter(label, qkv_op(format, activations_), p, Writes::kv_cache).format = traits(format).gguf_name;
       }
     }
     return true;
@@ -210,9 +211,10 @@ class Planner {
     const Matrix up = weights_.find_matrix(Role::up, layer_)->view();
     const GateUpParams params{
         gate, up, at(Activation::hidden), vector(Role::ffn_norm), at(Activation::activated), h_.eps};
-    if (gate.format != up.format || gate_up_op(gate.format).find_default_variant(params) == nullptr)
+    if (gate.format != up.format ||
+        gate_up_op(gate.format, activations_).find_default_variant(params) == nullptr)
       return false;
-    add("gate and up", gate_up_op(gate.format), params, Activation::activated).format =
+    add("gate and up", gate_up_op(gate.format, activations_), params, Activation::activated).format =
         traits(gate.format).gguf_name;
     return true;
   }
@@ -231,8 +233,8 @@ class Planner {
     const DeviceMatrix& weights = *weights_.find_matrix(role, layer_);
     if (fused_) {
       const Format format = weights.view().format;
-      add(label, gemv_add_op(format), GemvAddParams{weights.view(), at(x), at(Activation::hidden)},
-          Activation::hidden)
+      add(label, gemv_add_op(format, activations_),
+          GemvAddParams{weights.view(), at(x), at(Activation::hidden)}, Activation::hidden)
           .format = traits(format).gguf_name;
       return;
     }
@@ -247,8 +249,8 @@ class Planner {
         Activation::normed);
   }
   void product(const char* label, const DeviceMatrix& weights, Activation x, Activation y) {
-    add(label, gemv_op(weights.view().format), GemvParams{weights.view(), at(x), at(y)}, y).format =
-        traits(weights.view().format).gguf_name;
+    add(label, gemv_op(weights.view().format, activations_), GemvParams{weights.view(), at(x), at(y)}, y)
+        .format = traits(weights.view().format).gguf_name;
   }
   void projection(const char* label, Role role, Activation y) {
     product(label, *weights_.find_matrix(role, layer_), Activation::normed, y);
@@ -275,6 +277,7 @@ class Planner {
   const Workspace& workspace_;
   const float2* rope_table_;
   bool fused_;
+  Activations activations_;
   int layer_ = -1;
   StepPlan plan_;
 };
@@ -295,8 +298,9 @@ StepMemory step_memory(const Hparams& h, int n_positions, int n_sms) {
 }
 
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-                   const Workspace& workspace, const float2* rope_table, StepOps ops) {
-  return Planner(device, h, weights, cache, workspace, rope_table, ops).plan();
+                   const Workspace& workspace, const float2* rope_table, StepOps ops,
+                   Activations activations) {
+  return Planner(device, h, weights, cache, workspace, rope_table, ops, activations).plan();
 }
 
 std::vector<Launch> launches(const StepPlan& plan) {

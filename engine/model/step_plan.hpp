@@ -12,6 +12,7 @@
 #include "engine/model/resident_form.hpp"
 #include "engine/model/weights.hpp"
 #include "engine/model/workspace.hpp"
+#include "engine/ops/gemv.hpp"
 #include "engine/ops/variant.hpp"
 
 namespace m40llm {
@@ -60,7 +61,8 @@ StepMemory step_memory(const Hparams& h, int n_positions, int n_sms);
 /// Made once, from the model's architecture and each op's default variant. It points into weights, cache, workspace
 /// and rope_table (n_positions, n_rotated / 2), which must outlive it.
 StepPlan plan_step(const Device& device, const Hparams& h, const Weights& weights, const KvCache& cache,
-                   const Workspace& workspace, const float2* rope_table, StepOps ops);
+                   const Workspace& workspace, const float2* rope_table, StepOps ops,
+                   Activations activations);
 
 /// All launches of a step, in order.
 std::vector<Launch> launches(const StepPlan& plan);

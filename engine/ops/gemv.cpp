@@ -1,12 +1,17 @@
 #include "engine/ops/gemv.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #define M40LLM_KERNELS(format, ...)                   \
   extern "C" void gemv_##format##_shared(GemvParams); \
   extern "C" void gemv_##format##_global(GemvParams);
 M40LLM_FORMATS(M40LLM_KERNELS)
 #undef M40LLM_KERNELS
+
+#define M40LLM_KERNEL(format, ...) extern "C" void gemv_int8_##format(GemvParams);
+M40LLM_INTEGER_FORMATS(M40LLM_KERNEL)
+#undef M40LLM_KERNEL
 
 namespace m40llm {
 namespace {
@@ -15,6 +20,15 @@ LaunchConfig a_warp_a_unit(const GemvParams& p) { return {{product_blocks(p.a.ro
 LaunchConfig with_x(const GemvParams& p) {
   return {{product_blocks(p.a.rows)}, kProductBlock, padded_x_bytes(p.a)};
 }
+/// d of x's block, times w's, and the sums of a lane's pieces in turn.
+int int8_chain(const Matrix& a) { return div_up(a.stride, traits(a.format).piece * 32) + kWarpSumChain + 2; }
+LaunchConfig with_integers(const GemvParams& p) {
+  return {{product_blocks(p.a.rows)}, kProductBlock, int8_x_bytes(p.a)};
+}
+int chain_int8(const GemvParams& p, int) { return int8_chain(p.a); }
+bool fits_int8(const GemvParams& p) {
+  return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
+}
 int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
 
@@ -22,11 +36,12 @@ Work work(const GemvParams& p) { return product_work(p.a); }
 
 unsigned walking_blocks(int rows, int n_sms, int sm_blocks) {
   const auto needed = static_cast<int>(product_blocks(rows));
+  if (const char* e = getenv("M40_BLOCKS")) sm_blocks = atoi(e);
   if (needed <= n_sms) return static_cast<unsigned>(needed);
   return static_cast<unsigned>(std::min(div_up(needed, n_sms), sm_blocks) * n_sms);
 }
 
-const Op<GemvParams>& gemv_op(Format format) {
+const Op<GemvParams>& gemv_op(Format format, Activations activations) {
 #define M40LLM_VARIANTS(format, ...)                         \
   {{"shared",                                                \
     {"gemv_" #format "_shared", gemv_##format##_shared},     \
@@ -40,6 +55,19 @@ const Op<GemvParams>& gemv_op(Format format) {
   {"gemv_" #format, "gemv", kVariants[static_cast<std::size_t>(Format::format)], work},
   static constexpr Op<GemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
+#define M40LLM_VARIANT(format, ...)                      \
+  {.name = "int8",                                       \
+   .kernel = {"gemv_int8_" #format, gemv_int8_##format}, \
+   .config = with_integers,                              \
+   .chain = chain_int8,                                  \
+   .applies = fits_int8},
+  static constexpr Variant<GemvParams> kInt8Variants[] = {M40LLM_INTEGER_FORMATS(M40LLM_VARIANT)};
+#undef M40LLM_VARIANT
+#define M40LLM_OP(format, ...) \
+  {"gemv_int8_" #format, "gemv", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+  static constexpr Op<GemvParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];
   return kOps[static_cast<std::size_t>(format)];
 }
 

@@ -1,13 +1,29 @@
 #pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/ops/gemv.hpp"
 #include "engine/ops/shapes.hpp"
 #include "engine/ops/variant.hpp"
 #include "kernels/chip.hpp"
 #include "kernels/gemv.h"
+#include "kernels/int8.h"
 
 namespace m40llm {
 
-/// The product for weights of a format: "gemv_q4_1".
-const Op<GemvParams>& gemv_op(Format format);
+/// What products multiply weights with. A format without integers takes floats in both cases.
+enum class Activations : std::uint8_t {
+  float32,
+  int8,  ///< x rounded to 8 bits by blocks of 32 (kernels/int8.cuh)
+};
+
+constexpr std::string_view name_of(Activations activations) {
+  return activations == Activations::int8 ? "int8" : "float32";
+}
+
+/// The product for weights of a format: "gemv_q4_1", "gemv_int8_q4_1".
+const Op<GemvParams>& gemv_op(Format format, Activations activations);
 
 // What all ops with products of one row of x share (kernels/gemv.cuh).
 inline constexpr unsigned kProductBlock = 256;
@@ -25,9 +41,21 @@ constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned
 constexpr bool x_fits_shared(const Matrix& a) {
   return padded_x_bytes(a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
 }
-/// The widest row that is normalized in shared memory: the sums of 32 warps stand beside it.
-inline constexpr int kWidestNormed = (kGm200.shared_bytes_per_block - 32 * static_cast<int>(sizeof(float))) /
-                                     (36 * static_cast<int>(sizeof(float))) * 32;
+/// x as 8-bit integers in shared memory.
+constexpr unsigned int8_x_bytes(const Matrix& a) {
+  return static_cast<unsigned>(a.stride / 32 * kInt8BlockBytes + kInt8BytesBeside);
+}
+/// The widest row that is normalized in shared memory: the sums of 32 warps and the position stand beside it.
+constexpr int widest_normed(Activations activations) {
+  const int integers = activations == Activations::int8 ? kInt8BlockBytes : 0;
+  const int beside = 32 * static_cast<int>(sizeof(float)) + (integers == 0 ? 0 : 16 + kInt8BytesBeside);
+  return (kGm200.shared_bytes_per_block - beside) / (36 * static_cast<int>(sizeof(float)) + integers) * 32;
+}
+/// Of one of the integer formats, its place in a table of them alone.
+constexpr bool has_integers(Format format) { return traits(format).block > 1; }
+constexpr std::size_t integer_format(Format format) {
+  return static_cast<std::size_t>(format) - kFloatFormats;
+}
 /// The longest chain of roundings of one element.
 constexpr int product_chain(const Matrix& a) {
   const FormatTraits& f = traits(a.format);

@@ -1,12 +1,14 @@
 #include "engine/ops/gemv_add.hpp"
 
-#include "engine/ops/gemv.hpp"
-
 #define M40LLM_KERNELS(format, ...)                          \
   extern "C" void gemv_add_##format##_shared(GemvAddParams); \
   extern "C" void gemv_add_##format##_global(GemvAddParams);
 M40LLM_FORMATS(M40LLM_KERNELS)
 #undef M40LLM_KERNELS
+
+#define M40LLM_KERNEL(format, ...) extern "C" void gemv_add_int8_##format(GemvAddParams);
+M40LLM_INTEGER_FORMATS(M40LLM_KERNEL)
+#undef M40LLM_KERNEL
 
 namespace m40llm {
 namespace {
@@ -18,6 +20,13 @@ LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
   return overlapping(
       {{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock, padded_x_bytes(p.a)});
 }
+LaunchConfig with_integers(const GemvAddParams& p, int n_sms) {
+  return overlapping(
+      {{walking_blocks(kProductRows * p.a.rows, n_sms, kInt8Blocks)}, kProductBlock, int8_x_bytes(p.a)});
+}
+bool fits_int8(const GemvAddParams& p) {
+  return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
+}
 int exact(const GemvAddParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GemvAddParams& p) {
   Work work = product_work(p.a);
@@ -26,7 +35,7 @@ Work work(const GemvAddParams& p) {
 
 }  // namespace
 
-const Op<GemvAddParams>& gemv_add_op(Format format) {
+const Op<GemvAddParams>& gemv_add_op(Format format, Activations activations) {
 #define M40LLM_VARIANTS(format, ...)                                       \
   {{.name = "shared",                                                      \
     .kernel = {"gemv_add_" #format "_shared", gemv_add_##format##_shared}, \
@@ -45,6 +54,21 @@ const Op<GemvAddParams>& gemv_add_op(Format format) {
   {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work},
   static constexpr Op<GemvAddParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
+#define M40LLM_VARIANT(format, ...)                              \
+  {.name = "int8",                                               \
+   .kernel = {"gemv_add_int8_" #format, gemv_add_int8_##format}, \
+   .config = nullptr,                                            \
+   .chain = exact,                                               \
+   .applies = fits_int8,                                         \
+   .config_on = with_integers},
+  static constexpr Variant<GemvAddParams> kInt8Variants[] = {M40LLM_INTEGER_FORMATS(M40LLM_VARIANT)};
+#undef M40LLM_VARIANT
+#define M40LLM_OP(format, ...)           \
+  {"gemv_add_int8_" #format, "gemv_add", \
+   std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+  static constexpr Op<GemvAddParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
+#undef M40LLM_OP
+  if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];
   return kOps[static_cast<std::size_t>(format)];
 }
 

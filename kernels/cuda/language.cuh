@@ -19,6 +19,21 @@ __device__ __forceinline__ unsigned byte_in_mantissa(unsigned word, int i) {
   return __byte_perm(word, 0x4b000000u, 0x7440u | static_cast<unsigned>(i));
 }
 
+/// sum + a . b over the four signed bytes of each; it wraps around.
+__device__ __forceinline__ int dot4(unsigned a, unsigned b, int sum) {
+#if __CUDA_ARCH__ >= 610
+  asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+#else
+  asm("vmad.s32.s32.s32 %0, %1.b0, %2.b0, %0;\n\t"
+      "vmad.s32.s32.s32 %0, %1.b1, %2.b1, %0;\n\t"
+      "vmad.s32.s32.s32 %0, %1.b2, %2.b2, %0;\n\t"
+      "vmad.s32.s32.s32 %0, %1.b3, %2.b3, %0;"
+      : "+r"(sum)
+      : "r"(a), "r"(b));
+#endif
+  return sum;
+}
+
 // One PTX instruction each: on every target its rule is ours (PTX ISA, min and max: of a NaN and a number the
 // number, and +0 > -0). In assembly, because the compiler may fold fminf of two zeros to either.
 __device__ __forceinline__ float min_of(float a, float b) {

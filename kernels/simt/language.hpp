@@ -59,6 +59,16 @@ __forceinline__ unsigned byte_in_mantissa(unsigned word, int i) {
   return 0x4b000000u | (word >> (8 * i) & 0xffu);
 }
 
+/// sum + a . b over the four signed bytes of each; it wraps around.
+__forceinline__ int dot4(unsigned a, unsigned b, int sum) {
+  unsigned total = static_cast<unsigned>(sum);
+  for (int i = 0; i < 32; i += 8) {
+    const int product = static_cast<signed char>(a >> i) * static_cast<signed char>(b >> i);
+    total += static_cast<unsigned>(product);
+  }
+  return static_cast<int>(total);
+}
+
 // x86 has other rules for NaN and zeros; these are PTX's.
 __forceinline__ float min_of(float a, float b) {
   if (a != a) return b;

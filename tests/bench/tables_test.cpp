@@ -78,7 +78,7 @@ TEST(Tables, WorkCountsTheScalesOfWeights) {
     EXPECT_EQ(embedding_op(format.format).work(row).bytes, bytes(1) + 4.0 * kCols) << format.name;
     GemvParams product{};
     product.a = matrix;
-    EXPECT_EQ(gemv_op(format.format).work(product).bytes, bytes(kRows) + 4.0 * (kRows + kCols))
+    EXPECT_EQ(gemv_op(format.format, Activations::float32).work(product).bytes, bytes(kRows) + 4.0 * (kRows + kCols))
         << format.name;
   }
 }

@@ -372,7 +372,7 @@ std::vector<std::vector<float>> logits_by(Way way, Loaded& loaded, std::span<con
 /// A row that does not fit shared memory is normalized by an op of its own.
 TEST(Llama, IsNotFusedWhereRowsAreTooWide) {
   for (const bool wide : {false, true}) {
-    const auto width = static_cast<std::uint32_t>(kWidestNormed) + (wide ? 32 : 0);
+    const auto width = static_cast<std::uint32_t>(widest_normed(Activations::float32)) + (wide ? 32 : 0);
     const OpenModelFile model{ModelFile({.n_layers = 1,
                                          .width = width,
                                          .n_ffn = 8,
