@@ -17,7 +17,8 @@ struct Product {
     return {{formats::row_of<F>(p.gate, unit), formats::row_of<F>(p.up, unit)}};
   }
   __device__ __forceinline__ gemv::Held prepare() const { return norm_gemv::held(p.weight, p.gate.cols); }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const gemv::Held& held) const {
     norm_gemv::normed_x(x, p.x, p.weight, held, p.gate.cols, p.gate.stride, p.eps, sums);
   }
   __device__ __forceinline__ float2 beside(int) const { return {}; }
@@ -33,7 +34,7 @@ __device__ __forceinline__ void shared(const GateUpParams& p, float4* memory, rm
 
 template <class F>
 __device__ __forceinline__ void integers(const GateUpParams& p, float4* memory, rms_norm::Shared& sums) {
-  gemv::walk<formats::Int8<F>>(Product{p, sums}, gemv::quantized(memory, p.gate.stride));
+  gemv::walk<formats::Int8<F>>(Product{p, sums}, int8::row_in(memory, p.gate.stride));
 }
 
 }  // namespace ops::gate_up

@@ -8,47 +8,23 @@
 
 namespace ops::gemv {
 
-constexpr int kBlock = 256;
+// Where products have x, which a block's threads put there, four values of each quad i at a time: x.put(i, v, there), by
+// whole warps, those behind the row's end with `there` false.
 
-// What x may be. It is put where source() says, finish() makes of that what products take, and multiplied() is that.
-
-/// x in shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that
-/// are served together meet in a bank.
+/// In shared memory, a float4 of gap behind every eight: lanes read 32 to 128 bytes apart, and no two of those that are
+/// served together meet in a bank.
 struct PaddedX {
   float4* x;
   __device__ __forceinline__ float4& operator[](int i) const { return x[i + i / 8]; }
-  __device__ __forceinline__ const PaddedX& source() const { return *this; }
-  __device__ __forceinline__ void finish(int) const {}
-  __device__ __forceinline__ const PaddedX& multiplied() const { return *this; }
+  __device__ __forceinline__ void put(int i, float4 v, bool there) const {
+    if (there) (*this)[i] = v;
+  }
 };
-/// x where it lies, for rows too wide for shared memory.
+/// Where it lies, for rows too wide for shared memory.
 struct GlobalX {
   const float4* __restrict__ x;
   __device__ __forceinline__ const float4& operator[](int i) const { return x[i]; }
-  __device__ __forceinline__ const GlobalX& source() const { return *this; }
-  __device__ __forceinline__ void finish(int) const {}
-  __device__ __forceinline__ const GlobalX& multiplied() const { return *this; }
 };
-/// x as 8-bit integers in shared memory, made of one of those by each block.
-template <class Source>
-struct QuantizedX {
-  Source floats;
-  int8::Row integers;
-  __device__ __forceinline__ const Source& source() const { return floats; }
-  __device__ __forceinline__ void finish(int stride) const {
-    int8::quantize(integers, floats, stride, kBlock);
-    __syncthreads();
-  }
-  __device__ __forceinline__ const int8::Row& multiplied() const { return integers; }
-};
-/// Of a row of x that is put into `memory` first, the integers behind it.
-__device__ __forceinline__ QuantizedX<PaddedX> quantized(float4* memory, int stride) {
-  return {{memory}, int8::row_in(memory + stride / 32 * 9, stride)};
-}
-/// Of a row of x where it lies, the integers in `memory`.
-__device__ __forceinline__ QuantizedX<GlobalX> quantized(float4* memory, const float* x, int stride) {
-  return {{reinterpret_cast<const float4*>(x)}, int8::row_in(memory, stride)};
-}
 
 template <int kRows>
 struct Rows {
@@ -125,15 +101,15 @@ struct EarlierKernels {
 /// A thread's share of the weight of the norm before a product, in part: what it reads before it waits for x. Unused where
 /// there is no norm.
 struct Held {
-  static constexpr int kCount = 8;
-  float weight[kCount];
+  static constexpr int kQuads = 2;
+  float4 weight[kQuads];
 };
 
 /// The units of a product. A Product has
 ///   kRows             of a unit
 ///   n_units(), stride(), rows<F>(unit)
 ///   prepare()         all threads: weights that put needs, held in registers
-///   put(x, held)      all threads: the row to multiply with to x's source(), behind a barrier when that can be read
+///   put(x, held)      all threads: the row to multiply with to where x has it, behind a barrier when that can be read
 ///   beside(unit)      what store needs besides the sums, so that it is on its way while they are made
 ///   store(unit, ..)   every lane
 /// `wait` is called by all threads before anything but weights is read; the first of these are on their way then. Adjacent
@@ -149,12 +125,11 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
   Rows<kRows> rows = product.template rows<F>(min_of(first, last));
   Ahead<F, kRows> ahead = preload<F>(warp, rows, first <= last ? n_pieces : 0);
   wait();
-  product.put(x.source(), held);
-  x.finish(product.stride());
+  product.put(x, held);
   for (int unit = first; unit <= last; unit += warp.count) {
     const float2 beside = product.beside(unit);
     float totals[kRows];
-    run<F>(warp, rows, n_pieces, x.multiplied(), ahead, totals, [&](Rows<kRows>& of_next) {
+    run<F>(warp, rows, n_pieces, x, ahead, totals, [&](Rows<kRows>& of_next) {
       if (unit + warp.count > last) return false;
       of_next = product.template rows<F>(unit + warp.count);
       return true;
@@ -163,11 +138,29 @@ __device__ __forceinline__ void walk(const Product& product, const X& x, const W
   }
 }
 
-/// Puts x (stride) into shared memory: all threads of a block of kBlock.
-__device__ __forceinline__ void copy_x(const PaddedX& to, const float* __restrict__ x, int stride) {
+/// Quads of a row that a thread has on their way at once.
+constexpr int kQuadsAhead = 4;
+
+/// Puts x (stride): all threads of a block.
+template <class X>
+__device__ __forceinline__ void copy_x(const X& to, const float* __restrict__ x, int stride) {
   const float4* const __restrict__ from = reinterpret_cast<const float4*>(x);
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < stride / 4; i += kBlock) to[i] = from[i];
+  const int n = stride / 4;
+  const int step = static_cast<int>(blockDim.x);
+  for (int first = static_cast<int>(threadIdx.x); first - static_cast<int>(threadIdx.x) < n;
+       first += kQuadsAhead * step) {
+    float4 v[kQuadsAhead];
+#pragma unroll
+    for (int j = 0; j < kQuadsAhead; ++j) {
+      v[j] = {0.f, 0.f, 0.f, 0.f};
+      if (first + j * step < n) v[j] = from[first + j * step];
+    }
+#pragma unroll
+    for (int j = 0; j < kQuadsAhead; ++j) {
+      const int i = first + j * step;
+      if (i - static_cast<int>(threadIdx.x) % 32 < n) to.put(i, v[j], i < n);  // by whole warps
+    }
+  }
   __syncthreads();
 }
 
@@ -197,7 +190,10 @@ struct Product {
     return rows_of<F, kRows>(p.a, unit);
   }
   __device__ __forceinline__ Held prepare() const { return {}; }
-  __device__ __forceinline__ void put(const PaddedX& x, const Held&) const { copy_x(x, p.x, p.a.stride); }
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const Held&) const {
+    copy_x(x, p.x, p.a.stride);
+  }
   __device__ __forceinline__ void put(const GlobalX&, const Held&) const {}
   __device__ __forceinline__ float2 beside(int) const { return {}; }
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2) const {
@@ -217,7 +213,7 @@ __device__ __forceinline__ void global(const GemvParams& p) {
 
 template <class F>
 __device__ __forceinline__ void integers(const GemvParams& p, float4* memory) {
-  walk<formats::Int8<F>>(Product{p}, quantized(memory, p.x, p.a.stride));
+  walk<formats::Int8<F>>(Product{p}, int8::row_in(memory, p.a.stride));
 }
 
 }  // namespace ops::gemv

@@ -1,6 +1,9 @@
 #pragma once
 #include "kernels/matrix.h"
 
+constexpr int kProductThreads = 512;
+constexpr int kProductBlocks = 1;
+
 /// y = A x, batch 1; A of the format that the kernel's name says.
 struct GemvParams {
   Matrix a;        // (rows, cols)

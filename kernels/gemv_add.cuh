@@ -15,7 +15,8 @@ struct Product {
     return gemv::rows_of<F, kRows>(p.a, unit);
   }
   __device__ __forceinline__ gemv::Held prepare() const { return {}; }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held&) const {
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const gemv::Held&) const {
     gemv::copy_x(x, p.x, p.a.stride);
   }
   __device__ __forceinline__ void put(const gemv::GlobalX&, const gemv::Held&) const {}
@@ -39,7 +40,7 @@ __device__ __forceinline__ void global(const GemvAddParams& p) {
 
 template <class F>
 __device__ __forceinline__ void integers(const GemvAddParams& p, float4* memory) {
-  gemv::walk<formats::Int8<F>>(Product{p}, gemv::quantized(memory, p.x, p.a.stride));
+  gemv::walk<formats::Int8<F>>(Product{p}, int8::row_in(memory, p.a.stride));
 }
 
 }  // namespace ops::gemv_add

@@ -27,6 +27,7 @@ struct Row {
   __device__ __forceinline__ unsigned& four(int i) const {
     return reinterpret_cast<unsigned*>(q)[i + i / 32 * 4];
   }
+  __device__ __forceinline__ void put(int i, float4 v, bool there) const;
 };
 __device__ __forceinline__ Row row_in(float4* memory, int stride) {
   return {reinterpret_cast<uint4*>(memory) + (stride / kBlock + 1) / 2, reinterpret_cast<Scale*>(memory)};
@@ -42,35 +43,27 @@ __device__ __forceinline__ unsigned magnitude_bits(float x) { return float_to_bi
 /// The nearest integer in the low byte: |x| is far below 2^22, where the added number's last place is 1.
 __device__ __forceinline__ unsigned nearest_in_byte(float x) { return float_to_bits(x + 12582912.f) & 0xffu; }
 
-/// Puts x (stride) into `to`: by all of n_threads, whole warps, eight lanes a block. x[i] is float4 i.
-template <class X>
-__device__ __forceinline__ void quantize(const Row& to, const X& x, int stride, int n_threads) {
-  for (int first = 0; first < stride / 4; first += n_threads) {
-    const int i = first + static_cast<int>(threadIdx.x);
-    float4 v = {0.f, 0.f, 0.f, 0.f};
-    if (i < stride / 4) v = x[i];
-    unsigned amax = max_of(max_of(magnitude_bits(v.x), magnitude_bits(v.y)),
-                           max_of(magnitude_bits(v.z), magnitude_bits(v.w)));
+/// Quad i: by whole warps, eight lanes a block; those behind the row's end with `there` false.
+__device__ __forceinline__ void Row::put(int i, float4 v, bool there) const {
+  unsigned amax = max_of(max_of(magnitude_bits(v.x), magnitude_bits(v.y)),
+                         max_of(magnitude_bits(v.z), magnitude_bits(v.w)));
 #pragma unroll
-    for (unsigned lanes = 4; lanes != 0; lanes /= 2)
-      amax = max_of(amax, static_cast<unsigned>(shuffle_xor(kFullWarp, static_cast<int>(amax), lanes)));
-    const bool finite = amax < 0x7f800000u;
-    const bool tiny = amax < 0x0d800000u;  // 2^-100
-    const float d = tiny ? 0.f : bits_to_float(amax) / 127.f;
-    const float inverse = tiny ? 0.f : 1.f / d;
-    unsigned q = 0;
-    if (finite) {
-      q = nearest_in_byte(v.x * inverse) | nearest_in_byte(v.y * inverse) << 8 |
-          nearest_in_byte(v.z * inverse) << 16 | nearest_in_byte(v.w * inverse) << 24;
-    }
-    int sum = dot4(q, 0x01010101u, 0);
-    sum += shuffle_xor(kFullWarp, sum, 2);
-    sum += shuffle_xor(kFullWarp, sum, 1);
-    const int other = shuffle_xor(kFullWarp, sum, 4);
-    if (i < stride / 4) {
-      to.four(i) = q;
-      if (i % 8 == 0) to.scales[i / 8] = {d, (sum & 0xffff) | other << 16};
-    }
+  for (unsigned lanes = 4; lanes != 0; lanes /= 2)
+    amax = max_of(amax, static_cast<unsigned>(shuffle_xor(kFullWarp, static_cast<int>(amax), lanes)));
+  const bool finite = amax < 0x7f800000u;
+  const bool tiny = amax < 0x0d800000u;  // 2^-100
+  const float d = tiny ? 0.f : bits_to_float(amax) / 127.f;
+  const float inverse = tiny || !finite ? 0.f : 1.f / d;
+  unsigned bytes = nearest_in_byte(v.x * inverse) | nearest_in_byte(v.y * inverse) << 8 |
+                   nearest_in_byte(v.z * inverse) << 16 | nearest_in_byte(v.w * inverse) << 24;
+  if (!finite) bytes = 0;
+  int sum = dot4(bytes, 0x01010101u, 0);
+  sum += shuffle_xor(kFullWarp, sum, 2);
+  sum += shuffle_xor(kFullWarp, sum, 1);
+  const int other = shuffle_xor(kFullWarp, sum, 4);
+  if (there) {
+    four(i) = bytes;
+    if (i % 8 == 0) scales[i / 8] = {d, (sum & 0xffff) | other << 16};
   }
 }
 

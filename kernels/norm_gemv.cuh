@@ -5,44 +5,69 @@
 
 namespace ops::norm_gemv {
 
-/// Each thread has every kBlock-th element; from one to the next are so many floats of PaddedX.
-constexpr int kStep = rms_norm::kBlock / 32 * 36;
+/// Quad i of a row of `width` floats, zeros behind its end; the row's begin is 16-byte aligned.
+__device__ __forceinline__ float4 quad_of(const float* __restrict__ row, int i, int width) {
+  const int first = 4 * i;
+  if (first + 4 <= width) return reinterpret_cast<const float4*>(row)[i];
+  float4 v = {0.f, 0.f, 0.f, 0.f};
+  if (first < width) v.x = row[first];
+  if (first + 1 < width) v.y = row[first + 1];
+  if (first + 2 < width) v.z = row[first + 2];
+  return v;
+}
 
 __device__ __forceinline__ gemv::Held held(const float* __restrict__ weight, int width) {
-  const int thread = static_cast<int>(threadIdx.x);
   gemv::Held held;
 #pragma unroll
-  for (int j = 0; j < gemv::Held::kCount; ++j) {
-    held.weight[j] = 0.f;
-    if (thread < width - j * rms_norm::kBlock) held.weight[j] = weight[thread + j * rms_norm::kBlock];
-  }
+  for (int j = 0; j < gemv::Held::kQuads; ++j)
+    held.weight[j] = quad_of(weight, static_cast<int>(threadIdx.x + j * blockDim.x), width);
   return held;
 }
 
-/// Puts x (width), normalized, into shared memory, zeros behind it up to stride: all threads of a block. The order of
-/// the sum of squares is that of rms_norm's block.
-__device__ __forceinline__ void normed_x(const gemv::PaddedX& to, const float* __restrict__ x,
+/// 1 / sqrt(mean(x^2) + eps), in every thread of a block of at least rms_norm::kBlock. The order of the sum of squares is
+/// that of rms_norm's block, whose threads are this one's first. A barrier stands in it.
+__device__ __forceinline__ float scale_of(const float* __restrict__ x, int width, float eps,
+                                          rms_norm::Shared& shared) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % 32;
+  constexpr int kWarps = rms_norm::kBlock / 32;
+  if (thread < rms_norm::kBlock) {
+    float sum = 0.f;
+#pragma unroll 8
+    for (int i = thread; i < width; i += rms_norm::kBlock) {
+      const float value = x[i];
+      sum = fmaf(value, value, sum);
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) shared.sums[thread / 32] = sum;
+  }
+  __syncthreads();
+  return rms_norm::inverse_rms(warp_sum(lane < kWarps ? shared.sums[lane] : 0.f), width, eps);
+}
+
+__device__ __forceinline__ float4 scaled(const float4& x, float scale, const float4& weight) {
+  return {rms_norm::scaled(x.x, scale, weight.x), rms_norm::scaled(x.y, scale, weight.y),
+          rms_norm::scaled(x.z, scale, weight.z), rms_norm::scaled(x.w, scale, weight.w)};
+}
+
+/// Puts x (width), normalized, zeros behind it up to stride: all threads of a block.
+template <class X>
+__device__ __forceinline__ void normed_x(const X& to, const float* __restrict__ x,
                                          const float* __restrict__ weight, const gemv::Held& held, int width,
                                          int stride, float eps, rms_norm::Shared& shared) {
-  const auto block = Group<rms_norm::kBlock>::mine();
-  float* const own = reinterpret_cast<float*>(&to[block.thread / 4]) + block.thread % 4;
-  float sum = 0.f;
-  int n = 0;  // of the thread's elements
-#pragma unroll 8
-  for (int i = block.thread; i < width; i += rms_norm::kBlock) {
-    const float value = x[i];
-    own[n++ * kStep] = value;
-    sum = fmaf(value, value, sum);
-  }
-  const float scale = rms_norm::inverse_rms(group_sum(block, sum, shared.sums), width, eps);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int step = static_cast<int>(blockDim.x);
+  float4 own[gemv::Held::kQuads];
 #pragma unroll
-  for (int j = 0; j < gemv::Held::kCount; ++j) {
-    if (block.thread < width - j * rms_norm::kBlock)
-      own[j * kStep] = rms_norm::scaled(own[j * kStep], scale, held.weight[j]);
+  for (int j = 0; j < gemv::Held::kQuads; ++j) own[j] = quad_of(x, thread + j * step, width);
+  const float scale = scale_of(x, width, eps, shared);
+#pragma unroll
+  for (int j = 0; j < gemv::Held::kQuads; ++j) {
+    const int i = thread + j * step;
+    if (i - thread % 32 < stride / 4) to.put(i, scaled(own[j], scale, held.weight[j]), i < stride / 4);
   }
-  for (int j = gemv::Held::kCount; j < n; ++j)
-    own[j * kStep] = rms_norm::scaled(own[j * kStep], scale, weight[block.thread + j * rms_norm::kBlock]);
-  for (; block.thread < stride - n * rms_norm::kBlock; ++n) own[n * kStep] = 0.f;
+  for (int i = thread + gemv::Held::kQuads * step; i - thread % 32 < stride / 4; i += step)
+    to.put(i, scaled(quad_of(x, i, width), scale, quad_of(weight, i, width)), i < stride / 4);
   __syncthreads();
 }
 
@@ -57,7 +82,8 @@ struct Product {
     return gemv::rows_of<F, kRows>(p.a, unit);
   }
   __device__ __forceinline__ gemv::Held prepare() const { return held(p.weight, p.a.cols); }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const gemv::Held& held) const {
     normed_x(x, p.x, p.weight, held, p.a.cols, p.a.stride, p.eps, sums);
   }
   __device__ __forceinline__ float2 beside(int) const { return {}; }
@@ -73,7 +99,7 @@ __device__ __forceinline__ void shared(const NormGemvParams& p, float4* memory, 
 
 template <class F>
 __device__ __forceinline__ void integers(const NormGemvParams& p, float4* memory, rms_norm::Shared& sums) {
-  gemv::walk<formats::Int8<F>>(Product{p, sums}, gemv::quantized(memory, p.a.stride));
+  gemv::walk<formats::Int8<F>>(Product{p, sums}, int8::row_in(memory, p.a.stride));
 }
 
 }  // namespace ops::norm_gemv

@@ -36,7 +36,7 @@ struct Shared {
 };
 static_assert(sizeof(Shared) <= kPersistentOwnBytes);
 static_assert(sizeof(argmax::Shared) <= kPersistentArgmaxBytes);
-static_assert(rms_norm::kBlock == kBlock && gemv::kBlock == kBlock);
+static_assert(rms_norm::kBlock == kBlock);
 
 /// Op i into its place, by the lanes of a warp.
 __device__ __forceinline__ void fetch(const PersistentDecodeParams& p, int i, int lane, Shared& shared) {
@@ -112,7 +112,8 @@ struct Product {
   template <class F>
   __device__ __forceinline__ gemv::Rows<kRows> rows(int unit) const M40LLM_PRODUCT(template rows<F>(unit))
   __device__ __forceinline__ gemv::Held prepare() const M40LLM_PRODUCT(prepare())
-  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const gemv::Held& held) const
       M40LLM_PRODUCT(put(x, held))
   __device__ __forceinline__ float2 beside(int unit) const M40LLM_PRODUCT(beside(unit))
   __device__ __forceinline__ void store(int unit, const float (&totals)[kRows], float2 beside) const

@@ -88,7 +88,8 @@ struct Product {
     return rows_of<F>(p, pair_of(p, unit));
   }
   __device__ __forceinline__ gemv::Held prepare() const { return norm_gemv::held(p.weight, p.width); }
-  __device__ __forceinline__ void put(const gemv::PaddedX& x, const gemv::Held& held) const {
+  template <class X>
+  __device__ __forceinline__ void put(const X& x, const gemv::Held& held) const {
     if (threadIdx.x == 0) {
       shared.position = *p.position;
       shared.sequence = *p.sequence;
@@ -112,7 +113,7 @@ __device__ __forceinline__ void shared(const QkvParams& p, float4* memory, Share
 
 template <class F>
 __device__ __forceinline__ void integers(const QkvParams& p, float4* memory, Shared& own) {
-  gemv::walk<formats::Int8<F>>(Product{p, own}, gemv::quantized(memory, p.stride));
+  gemv::walk<formats::Int8<F>>(Product{p, own}, int8::row_in(memory, p.stride));
 }
 
 }  // namespace ops::qkv

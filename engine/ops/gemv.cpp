@@ -35,10 +35,9 @@ Work work(const GemvParams& p) { return product_work(p.a); }
 }  // namespace
 
 unsigned walking_blocks(int rows, int n_sms, int sm_blocks) {
-  const auto needed = static_cast<int>(product_blocks(rows));
+  sm_blocks = 1;
   if (const char* e = getenv("M40_BLOCKS")) sm_blocks = atoi(e);
-  if (needed <= n_sms) return static_cast<unsigned>(needed);
-  return static_cast<unsigned>(std::min(div_up(needed, n_sms), sm_blocks) * n_sms);
+  return static_cast<unsigned>(std::min(div_up(rows, kProductRows), n_sms * sm_blocks));
 }
 
 const Op<GemvParams>& gemv_op(Format format, Activations activations) {

@@ -26,7 +26,7 @@ constexpr std::string_view name_of(Activations activations) {
 const Op<GemvParams>& gemv_op(Format format, Activations activations);
 
 // What all ops with products of one row of x share (kernels/gemv.cuh).
-inline constexpr unsigned kProductBlock = 256;
+inline constexpr unsigned kProductBlock = kProductThreads;
 inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 
 /// Blocks in which every warp has at most one unit.
@@ -45,11 +45,12 @@ constexpr bool x_fits_shared(const Matrix& a) {
 constexpr unsigned int8_x_bytes(const Matrix& a) {
   return static_cast<unsigned>(a.stride / 32 * kInt8BlockBytes + kInt8BytesBeside);
 }
-/// The widest row that is normalized in shared memory: the sums of 32 warps and the position stand beside it.
+/// The widest row that is put into shared memory: the sums of 32 warps and a row's place stand beside it.
 constexpr int widest_normed(Activations activations) {
-  const int integers = activations == Activations::int8 ? kInt8BlockBytes : 0;
-  const int beside = 32 * static_cast<int>(sizeof(float)) + (integers == 0 ? 0 : 16 + kInt8BytesBeside);
-  return (kGm200.shared_bytes_per_block - beside) / (36 * static_cast<int>(sizeof(float)) + integers) * 32;
+  const int beside =
+      32 * static_cast<int>(sizeof(float)) + (activations == Activations::int8 ? 16 + kInt8BytesBeside : 0);
+  const int block = activations == Activations::int8 ? kInt8BlockBytes : 36 * static_cast<int>(sizeof(float));
+  return (kGm200.shared_bytes_per_block - beside) / block * 32;
 }
 /// Of one of the integer formats, its place in a table of them alone.
 constexpr bool has_integers(Format format) { return traits(format).block > 1; }
