@@ -1,8 +1,8 @@
 #pragma once
 #include "kernels/matrix.h"
 
-constexpr int kProductThreads = 512;
-constexpr int kProductBlocks = 1;
+/// Of a block. Several of them stand on an SM, so that those of the next kernel can come as these end.
+constexpr int kProductThreads = 256;
 
 /// y = A x, batch 1; A of the format that the kernel's name says.
 struct GemvParams {

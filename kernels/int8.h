@@ -5,5 +5,6 @@
 constexpr int kInt8BlockBytes = 48;
 constexpr int kInt8BytesBeside = 32;
 
-/// Blocks of a product of integers that an SM has registers for.
-constexpr int kInt8Blocks = 3;
+/// Threads of a block of products of integers, one on each SM: what it takes to make x integers is as much as the
+/// products of a few rows, and is done once.
+constexpr int kInt8Threads = 512;

@@ -31,12 +31,18 @@ __device__ __forceinline__ float scale_of(const float* __restrict__ x, int width
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 32;
   constexpr int kWarps = rms_norm::kBlock / 32;
+  constexpr int kAtOnce = 4;
   if (thread < rms_norm::kBlock) {
     float sum = 0.f;
-#pragma unroll 8
-    for (int i = thread; i < width; i += rms_norm::kBlock) {
-      const float value = x[i];
-      sum = fmaf(value, value, sum);
+    for (int first = thread; first < width; first += kAtOnce * rms_norm::kBlock) {
+      float value[kAtOnce];
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) {
+        value[j] = 0.f;  // which adds nothing
+        if (first < width - j * rms_norm::kBlock) value[j] = x[first + j * rms_norm::kBlock];
+      }
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) sum = fmaf(value[j], value[j], sum);
     }
     sum = warp_sum(sum);
     if (lane == 0) shared.sums[thread / 32] = sum;

@@ -17,9 +17,7 @@ LaunchConfig config(const GateUpParams& p, int n_sms) {
                       padded_x_bytes(p.gate)});
 }
 LaunchConfig with_integers(const GateUpParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.gate.rows, n_sms, kInt8Blocks)},
-                      kProductBlock,
-                      int8_x_bytes(p.gate)});
+  return overlapping({{int8_blocks(kProductRows * p.gate.rows, n_sms)}, kInt8Block, int8_x_bytes(p.gate)});
 }
 bool fits_int8(const GateUpParams& p) { return p.gate.stride <= widest_normed(Activations::int8); }
 int exact(const GateUpParams&, int) { return 0; }  // the bits of separate ops

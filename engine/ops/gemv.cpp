@@ -1,7 +1,6 @@
 #include "engine/ops/gemv.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 #define M40LLM_KERNELS(format, ...)                   \
   extern "C" void gemv_##format##_shared(GemvParams); \
@@ -23,7 +22,7 @@ LaunchConfig with_x(const GemvParams& p) {
 /// d of x's block, times w's, and the sums of a lane's pieces in turn.
 int int8_chain(const Matrix& a) { return div_up(a.stride, traits(a.format).piece * 32) + kWarpSumChain + 2; }
 LaunchConfig with_integers(const GemvParams& p) {
-  return {{product_blocks(p.a.rows)}, kProductBlock, int8_x_bytes(p.a)};
+  return {{udiv_up(p.a.rows, kProductRows * kInt8Block / kWarpSize)}, kInt8Block, int8_x_bytes(p.a)};
 }
 int chain_int8(const GemvParams& p, int) { return int8_chain(p.a); }
 bool fits_int8(const GemvParams& p) {
@@ -35,9 +34,13 @@ Work work(const GemvParams& p) { return product_work(p.a); }
 }  // namespace
 
 unsigned walking_blocks(int rows, int n_sms, int sm_blocks) {
-  sm_blocks = 1;
-  if (const char* e = getenv("M40_BLOCKS")) sm_blocks = atoi(e);
-  return static_cast<unsigned>(std::min(div_up(rows, kProductRows), n_sms * sm_blocks));
+  const auto needed = static_cast<int>(product_blocks(rows));
+  if (needed <= n_sms) return static_cast<unsigned>(needed);
+  return static_cast<unsigned>(std::min(div_up(needed, n_sms), sm_blocks) * n_sms);
+}
+
+unsigned int8_blocks(int rows, int n_sms) {
+  return static_cast<unsigned>(std::min(div_up(rows, kProductRows), n_sms));
 }
 
 const Op<GemvParams>& gemv_op(Format format, Activations activations) {

@@ -27,6 +27,7 @@ const Op<GemvParams>& gemv_op(Format format, Activations activations);
 
 // What all ops with products of one row of x share (kernels/gemv.cuh).
 inline constexpr unsigned kProductBlock = kProductThreads;
+inline constexpr unsigned kInt8Block = kInt8Threads;
 inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 
 /// Blocks in which every warp has at most one unit.
@@ -36,6 +37,8 @@ constexpr unsigned product_blocks(int rows) {
 /// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, at most sm_blocks, or
 /// one on some.
 unsigned walking_blocks(int rows, int n_sms, int sm_blocks);
+/// Blocks of products of integers, one on each SM.
+unsigned int8_blocks(int rows, int n_sms);
 /// x in shared memory, a float4 of gap behind every eight.
 constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned>(a.stride) / 32 * 36 * 4; }
 constexpr bool x_fits_shared(const Matrix& a) {

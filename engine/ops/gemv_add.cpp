@@ -21,8 +21,7 @@ LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
       {{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock, padded_x_bytes(p.a)});
 }
 LaunchConfig with_integers(const GemvAddParams& p, int n_sms) {
-  return overlapping(
-      {{walking_blocks(kProductRows * p.a.rows, n_sms, kInt8Blocks)}, kProductBlock, int8_x_bytes(p.a)});
+  return overlapping({{int8_blocks(kProductRows * p.a.rows, n_sms)}, kInt8Block, int8_x_bytes(p.a)});
 }
 bool fits_int8(const GemvAddParams& p) {
   return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);

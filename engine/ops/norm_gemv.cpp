@@ -16,7 +16,7 @@ LaunchConfig config(const NormGemvParams& p, int n_sms) {
       {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks)}, kProductBlock, padded_x_bytes(p.a)});
 }
 LaunchConfig with_integers(const NormGemvParams& p, int n_sms) {
-  return overlapping({{walking_blocks(p.a.rows, n_sms, kInt8Blocks)}, kProductBlock, int8_x_bytes(p.a)});
+  return overlapping({{int8_blocks(p.a.rows, n_sms)}, kInt8Block, int8_x_bytes(p.a)});
 }
 bool fits_int8(const NormGemvParams& p) { return p.a.stride <= widest_normed(Activations::int8); }
 int exact(const NormGemvParams&, int) { return 0; }  // the bits of separate ops

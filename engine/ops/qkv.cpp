@@ -24,9 +24,8 @@ LaunchConfig config(const QkvParams& p, int n_sms) {
        padded_x_bytes(matrix_of(p))});
 }
 LaunchConfig with_integers(const QkvParams& p, int n_sms) {
-  return overlapping({{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, kInt8Blocks)},
-                      kProductBlock,
-                      int8_x_bytes(matrix_of(p))});
+  return overlapping(
+      {{int8_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms)}, kInt8Block, int8_x_bytes(matrix_of(p))});
 }
 bool fits_int8(const QkvParams& p) { return p.stride <= widest_normed(Activations::int8); }
 int exact(const QkvParams&, int) { return 0; }  // the bits of separate ops
