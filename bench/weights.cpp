@@ -18,6 +18,12 @@ using reference::Block;
 
 constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
 
+constexpr bool has_sixteen_bits(Format format) { return block_bytes(format) == 2; }
+/// The nearest number of such a format.
+std::uint16_t sixteen_bits(Format format, double value) {
+  return format == Format::f16 ? reference::double_to_half(value) : reference::double_to_bfloat16(value);
+}
+
 /// Appends values to a matrix in its format.
 class Writer {
  public:
@@ -30,11 +36,17 @@ class Writer {
     if (weights_->format == Format::f32) {
       append(static_cast<float>(value));
     } else {
-      append(reference::double_to_half(value));
+      append(sixteen_bits(weights_->format, value));
     }
   }
-  void add_half(std::uint16_t bits) { append(bits); }
-  void add_bits(std::uint32_t bits) { append(bits); }
+  /// Of a plain format: its bits.
+  void add_bits(std::uint32_t bits) {
+    if (has_sixteen_bits(weights_->format)) {
+      append(static_cast<std::uint16_t>(bits));
+    } else {
+      append(bits);
+    }
+  }
   void add(const Block& block) { reference::encode(in_reference(weights_->format), block, weights_->blocks); }
 
  private:
@@ -301,7 +313,7 @@ class Cancelling final : public Centred {
 class Denormal final : public Centred {
  public:
   using Centred::Centred;
-  /// For F16 denormal halves; for F32 weights whose products with x are denormal.
+  /// For F16 denormal halves; for F32 and BF16 weights whose products with x are denormal.
   double element() override {
     return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element();
   }
@@ -312,7 +324,7 @@ class Denormal final : public Centred {
     return block;
   }
   std::vector<float> x() override {
-    const bool small_weights = format_ != Format::f32;
+    const bool small_weights = format_ != Format::f32 && format_ != Format::bf16;
     std::vector<float> x(cols_);
     for (float& value : x) value = small_weights ? x_.over_binades(-135, -115) : x_.over_binades(-149, -125);
     return x;
@@ -333,14 +345,12 @@ class Signs final : public Centred {
 /// Bit patterns in turn: first those with rules of their own, then all.
 class PatternSequence {
  public:
-  std::uint16_t half() {
-    static constexpr std::uint16_t kFirst[] = {0x7c00, 0x7e00, 0xfc00, 0x0001,
-                                               0x83ff, 0x8000, 0x7c01, 0xffff};
-    const std::size_t i = next_++;
-    // Any odd factor reaches every pattern; this one spreads neighbours.
-    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint16_t>((i - std::size(kFirst)) * 40503);
-  }
-  std::uint32_t single(Random& random) {
+  std::uint16_t half() { return sixteen({0x7c00, 0x7e00, 0xfc00, 0x0001, 0x83ff, 0x8000, 0x7c01, 0xffff}); }
+  /// Of an element of a plain format.
+  std::uint32_t element(Format format, Random& random) {
+    if (format == Format::f16) return half();
+    if (format == Format::bf16)
+      return sixteen({0x7f80, 0x7fc0, 0xff80, 0x0001, 0x807f, 0x8000, 0x7f81, 0xffff});
     static constexpr std::uint32_t kFirst[] = {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001,
                                                0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
     const std::size_t i = next_++;
@@ -348,6 +358,11 @@ class PatternSequence {
   }
 
  private:
+  std::uint16_t sixteen(const std::array<std::uint16_t, 8>& first) {
+    const std::size_t i = next_++;
+    // Any odd factor reaches every pattern; this one spreads neighbours.
+    return i < first.size() ? first[i] : static_cast<std::uint16_t>((i - first.size()) * 40503);
+  }
   std::size_t next_ = 0;
 };
 
@@ -363,8 +378,7 @@ class ExactPatterns final : public Maker {
   double element() override { return 0; }
   std::optional<std::uint32_t> element_bits() override {
     if (col_++ != place_) return 0;
-    if (meets_zero_) return format_ == Format::f16 ? 0x7c00u : 0x7f800000u;
-    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
+    return meets_zero_ ? infinity() : patterns_.element(format_, a_);
   }
   /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. With minima the
   /// pattern is the scale's or the minimum's, the other is 0. In sub-blocks an integer times its scale has that
@@ -398,6 +412,10 @@ class ExactPatterns final : public Maker {
   }
 
  private:
+  std::uint32_t infinity() const {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    return has_sixteen_bits(format_) ? sixteen_bits(format_, kInfinity) : 0x7f800000u;
+  }
   PatternSequence patterns_;
   std::size_t unit_ = std::max<std::size_t>(32, blocks_.elements);  // of columns where x is 0 or is not
   int place_ = 0;
@@ -408,9 +426,7 @@ class ExactPatterns final : public Maker {
 class Patterns final : public Centred {
  public:
   using Centred::Centred;
-  std::optional<std::uint32_t> element_bits() override {
-    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
-  }
+  std::optional<std::uint32_t> element_bits() override { return patterns_.element(format_, a_); }
   Block block() override {
     Block block = Centred::block();
     block.d = reference::half_to_double(patterns_.half());
@@ -475,13 +491,13 @@ std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::s
   throw UsageError("products have no inputs '" + std::string(inputs) + "'");
 }
 
-/// Random F16 weights without a conversion each: large matrices are drawn from 4096 halves made once.
-void write_centred_halves(Weights& weights, std::uint64_t seed) {
+/// Random weights of 16 bits without a conversion each: large matrices are drawn from 4096 made once.
+void write_centred(Weights& weights, std::uint64_t seed) {
   Random random(seed, 0);
-  std::array<std::uint16_t, 4096> halves{};
-  for (std::uint16_t& half : halves) half = reference::double_to_half(0.05 * random.normal());
+  std::array<std::uint16_t, 4096> made{};
+  for (std::uint16_t& bits : made) bits = sixteen_bits(weights.format, 0.05 * random.normal());
   Writer writer(weights);
-  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i) writer.add_half(halves[random.bits() >> 52]);
+  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i) writer.add_bits(made[random.bits() >> 52]);
 }
 
 }  // namespace
@@ -497,8 +513,8 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
                                   std::uint64_t seed) {
   const std::unique_ptr<Maker> maker = make_maker(inputs, format, cols, seed);
   ProductInputs made{{format, rows, cols, {}}, maker->x()};
-  if (inputs == "R" && format == Format::f16) {
-    write_centred_halves(made.a, seed);
+  if (inputs == "R" && has_sixteen_bits(format)) {
+    write_centred(made.a, seed);
     return made;
   }
   const auto block_size = static_cast<std::size_t>(traits(format).block);
@@ -510,12 +526,10 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
     } else {
       for (std::size_t col = 0; col < cols; ++col) {
         const std::optional<std::uint32_t> bits = maker->element_bits();
-        if (!bits) {
-          writer.add(maker->element());
-        } else if (format == Format::f16) {
-          writer.add_half(static_cast<std::uint16_t>(*bits));
-        } else {
+        if (bits) {
           writer.add_bits(*bits);
+        } else {
+          writer.add(maker->element());
         }
       }
     }
