@@ -19,10 +19,6 @@ using reference::Block;
 constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
 
 constexpr bool has_sixteen_bits(Format format) { return block_bytes(format) == 2; }
-/// The nearest number of such a format.
-std::uint16_t sixteen_bits(Format format, double value) {
-  return format == Format::f16 ? reference::double_to_half(value) : reference::double_to_bfloat16(value);
-}
 
 /// Appends values to a matrix in its format.
 class Writer {
@@ -32,13 +28,7 @@ class Writer {
                            static_cast<std::size_t>(traits(weights.format).block) *
                            static_cast<std::size_t>(block_bytes(weights.format)));
   }
-  void add(double value) {
-    if (weights_->format == Format::f32) {
-      append(static_cast<float>(value));
-    } else {
-      append(sixteen_bits(weights_->format, value));
-    }
-  }
+  void add(double value) { reference::encode(in_reference(weights_->format), value, weights_->blocks); }
   /// Of a plain format: its bits.
   void add_bits(std::uint32_t bits) {
     if (has_sixteen_bits(weights_->format)) {
@@ -315,7 +305,7 @@ class Denormal final : public Centred {
   using Centred::Centred;
   /// For F16 denormal halves; for F32 and BF16 weights whose products with x are denormal.
   double element() override {
-    return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element();
+    return has_exponents_of_float() ? Centred::element() : 0x1p-24 * a_.between(-1023, 1023);
   }
   Block block() override {
     Block block = Centred::block();
@@ -324,11 +314,14 @@ class Denormal final : public Centred {
     return block;
   }
   std::vector<float> x() override {
-    const bool small_weights = format_ != Format::f32 && format_ != Format::bf16;
     std::vector<float> x(cols_);
-    for (float& value : x) value = small_weights ? x_.over_binades(-135, -115) : x_.over_binades(-149, -125);
+    for (float& value : x)
+      value = has_exponents_of_float() ? x_.over_binades(-149, -125) : x_.over_binades(-135, -115);
     return x;
   }
+
+ private:
+  bool has_exponents_of_float() const { return format_ == Format::f32 || format_ == Format::bf16; }
 };
 
 class Signs final : public Centred {
@@ -342,29 +335,34 @@ class Signs final : public Centred {
   }
 };
 
-/// Bit patterns in turn: first those with rules of their own, then all.
+/// Bit patterns in turn: first those with rules of their own, an infinity before all, then all; of singles random ones.
 class PatternSequence {
  public:
-  std::uint16_t half() { return sixteen({0x7c00, 0x7e00, 0xfc00, 0x0001, 0x83ff, 0x8000, 0x7c01, 0xffff}); }
-  /// Of an element of a plain format.
-  std::uint32_t element(Format format, Random& random) {
-    if (format == Format::f16) return half();
-    if (format == Format::bf16)
-      return sixteen({0x7f80, 0x7fc0, 0xff80, 0x0001, 0x807f, 0x8000, 0x7f81, 0xffff});
-    static constexpr std::uint32_t kFirst[] = {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001,
-                                               0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
+  explicit PatternSequence(Format format) : is_single_(format == Format::f32), first_(first(format)) {}
+  std::uint32_t infinity() const { return first_[0]; }
+  std::uint32_t next(Random& random) {
     const std::size_t i = next_++;
-    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint32_t>(random.bits() >> 32);
+    if (i < first_.size()) return first_[i];
+    if (is_single_) return static_cast<std::uint32_t>(random.bits() >> 32);
+    // Any odd factor reaches every pattern; this one spreads neighbours.
+    return static_cast<std::uint16_t>((i - first_.size()) * 40503);
   }
 
  private:
-  std::uint16_t sixteen(const std::array<std::uint16_t, 8>& first) {
-    const std::size_t i = next_++;
-    // Any odd factor reaches every pattern; this one spreads neighbours.
-    return i < first.size() ? first[i] : static_cast<std::uint16_t>((i - first.size()) * 40503);
+  using Eight = std::array<std::uint32_t, 8>;
+  /// Of F32's or BF16's elements, else of halfs: F16's elements, or the scales of blocks.
+  static Eight first(Format format) {
+    if (format == Format::f32) {
+      return {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001, 0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
+    }
+    if (format == Format::bf16) return {0x7f80, 0x7fc0, 0xff80, 0x0001, 0x807f, 0x8000, 0x7f81, 0xffff};
+    return {0x7c00, 0x7e00, 0xfc00, 0x0001, 0x83ff, 0x8000, 0x7c01, 0xffff};
   }
+  bool is_single_;
+  Eight first_;
   std::size_t next_ = 0;
 };
+double half_value(std::uint32_t bits) { return reference::half_to_double(static_cast<std::uint16_t>(bits)); }
 
 class ExactPatterns final : public Maker {
  public:
@@ -378,7 +376,7 @@ class ExactPatterns final : public Maker {
   double element() override { return 0; }
   std::optional<std::uint32_t> element_bits() override {
     if (col_++ != place_) return 0;
-    return meets_zero_ ? infinity() : patterns_.element(format_, a_);
+    return meets_zero_ ? patterns_.infinity() : patterns_.next(a_);
   }
   /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. With minima the
   /// pattern is the scale's or the minimum's, the other is 0. In sub-blocks an integer times its scale has that
@@ -389,7 +387,7 @@ class ExactPatterns final : public Maker {
     const bool here = col_ <= place_ && place_ < col_ + n;
     col_ += n;
     if (!here) return block;
-    const double pattern = reference::half_to_double(meets_zero_ ? 0x7c00 : patterns_.half());
+    const double pattern = half_value(meets_zero_ ? patterns_.infinity() : patterns_.next(a_));
     const bool is_minimum = has_minima() && a_.below(2) == 0;
     block.d = is_minimum ? 0 : pattern;
     block.m = is_minimum ? pattern : 0;
@@ -412,11 +410,7 @@ class ExactPatterns final : public Maker {
   }
 
  private:
-  std::uint32_t infinity() const {
-    constexpr double kInfinity = std::numeric_limits<double>::infinity();
-    return has_sixteen_bits(format_) ? sixteen_bits(format_, kInfinity) : 0x7f800000u;
-  }
-  PatternSequence patterns_;
+  PatternSequence patterns_{format_};
   std::size_t unit_ = std::max<std::size_t>(32, blocks_.elements);  // of columns where x is 0 or is not
   int place_ = 0;
   bool meets_zero_ = false;  // then the weight is infinite
@@ -426,16 +420,16 @@ class ExactPatterns final : public Maker {
 class Patterns final : public Centred {
  public:
   using Centred::Centred;
-  std::optional<std::uint32_t> element_bits() override { return patterns_.element(format_, a_); }
+  std::optional<std::uint32_t> element_bits() override { return patterns_.next(a_); }
   Block block() override {
     Block block = Centred::block();
-    block.d = reference::half_to_double(patterns_.half());
+    block.d = half_value(patterns_.next(a_));
     if (has_minima()) block.m = reference::half_to_double(static_cast<std::uint16_t>(a_.bits() >> 48));
     return block;
   }
 
  private:
-  PatternSequence patterns_;
+  PatternSequence patterns_{format_};
 };
 
 class InfiniteX final : public Centred {
@@ -494,10 +488,12 @@ std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::s
 /// Random weights of 16 bits without a conversion each: large matrices are drawn from 4096 made once.
 void write_centred(Weights& weights, std::uint64_t seed) {
   Random random(seed, 0);
-  std::array<std::uint16_t, 4096> made{};
-  for (std::uint16_t& bits : made) bits = sixteen_bits(weights.format, 0.05 * random.normal());
+  Weights few{weights.format, 1, 4096, {}};
+  Writer make(few);
+  for (std::size_t i = 0; i < few.cols; ++i) make.add(0.05 * random.normal());
   Writer writer(weights);
-  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i) writer.add_bits(made[random.bits() >> 52]);
+  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i)
+    writer.add_bits(reference::detail::load<std::uint16_t>(few.blocks.data() + 2 * (random.bits() >> 52)));
 }
 
 }  // namespace

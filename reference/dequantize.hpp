@@ -231,6 +231,33 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
   throw std::invalid_argument("a format of single elements");
 }
 
+/// Appends the nearest value of a format of single elements. Throws std::invalid_argument on another.
+inline void encode(Format format, double value, std::vector<std::byte>& out) {
+  const auto append = [&](auto number) {
+    const auto bytes = std::as_bytes(std::span(&number, 1));
+    out.insert(out.end(), bytes.begin(), bytes.end());
+  };
+  switch (format) {
+    case Format::f32:
+      append(static_cast<float>(value));
+      return;
+    case Format::f16:
+      append(double_to_half(value));
+      return;
+    case Format::bf16:
+      append(double_to_bfloat16(value));
+      return;
+    case Format::q8_0:
+    case Format::q4_1:
+    case Format::q4_0:
+    case Format::q4_k:
+    case Format::q5_k:
+    case Format::q6_k:
+      break;
+  }
+  throw std::invalid_argument("a format of blocks");
+}
+
 /// Writes the values of all blocks to out, which must have one element for each. Rounds once if S is float.
 template <class S>
 void dequantize(Format format, std::span<const std::byte> blocks, std::span<S> out) {
