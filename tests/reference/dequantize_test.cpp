@@ -310,6 +310,7 @@ struct SixteenBitNumber {
   unsigned infinity;       ///< its bits
   double rounded_up_from;  ///< the least that becomes infinity
 };
+void PrintTo(const SixteenBitNumber& number, std::ostream* out) { *out << number.name; }
 class SixteenBitNumbers : public ::testing::TestWithParam<SixteenBitNumber> {
  protected:
   double value_of(unsigned bits) const { return GetParam().to_double(static_cast<std::uint16_t>(bits)); }
