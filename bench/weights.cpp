@@ -18,6 +18,8 @@ using reference::Block;
 
 constexpr int kMaxPlaces = 1800;  // of E2: 1800 x 8191 < 2^24
 
+constexpr bool has_sixteen_bits(Format format) { return block_bytes(format) == 2; }
+
 /// Appends values to a matrix in its format.
 class Writer {
  public:
@@ -26,15 +28,15 @@ class Writer {
                            static_cast<std::size_t>(traits(weights.format).block) *
                            static_cast<std::size_t>(block_bytes(weights.format)));
   }
-  void add(double value) {
-    if (weights_->format == Format::f32) {
-      append(static_cast<float>(value));
+  void add(double value) { reference::encode(in_reference(weights_->format), value, weights_->blocks); }
+  /// Of a plain format: its bits.
+  void add_bits(std::uint32_t bits) {
+    if (has_sixteen_bits(weights_->format)) {
+      append(static_cast<std::uint16_t>(bits));
     } else {
-      append(reference::double_to_half(value));
+      append(bits);
     }
   }
-  void add_half(std::uint16_t bits) { append(bits); }
-  void add_bits(std::uint32_t bits) { append(bits); }
   void add(const Block& block) { reference::encode(in_reference(weights_->format), block, weights_->blocks); }
 
  private:
@@ -307,9 +309,9 @@ class Cancelling final : public Centred {
 class Denormal final : public Centred {
  public:
   using Centred::Centred;
-  /// For F16 denormal halves; for F32 weights whose products with x are denormal.
+  /// For F16 denormal halves; for F32 and BF16 weights whose products with x are denormal.
   double element() override {
-    return format_ == Format::f16 ? 0x1p-24 * a_.between(-1023, 1023) : Centred::element();
+    return has_exponents_of_float() ? Centred::element() : 0x1p-24 * a_.between(-1023, 1023);
   }
   Block block() override {
     Block block = Centred::block();
@@ -318,11 +320,14 @@ class Denormal final : public Centred {
     return block;
   }
   std::vector<float> x() override {
-    const bool small_weights = format_ != Format::f32;
     std::vector<float> x(cols_);
-    for (float& value : x) value = small_weights ? x_.over_binades(-135, -115) : x_.over_binades(-149, -125);
+    for (float& value : x)
+      value = has_exponents_of_float() ? x_.over_binades(-149, -125) : x_.over_binades(-135, -115);
     return x;
   }
+
+ private:
+  bool has_exponents_of_float() const { return format_ == Format::f32 || format_ == Format::bf16; }
 };
 
 class Signs final : public Centred {
@@ -336,26 +341,34 @@ class Signs final : public Centred {
   }
 };
 
-/// Bit patterns in turn: first those with rules of their own, then all.
+/// Bit patterns in turn: first those with rules of their own, an infinity before all, then all; of singles random ones.
 class PatternSequence {
  public:
-  std::uint16_t half() {
-    static constexpr std::uint16_t kFirst[] = {0x7c00, 0x7e00, 0xfc00, 0x0001,
-                                               0x83ff, 0x8000, 0x7c01, 0xffff};
+  explicit PatternSequence(Format format) : is_single_(format == Format::f32), first_(first(format)) {}
+  std::uint32_t infinity() const { return first_[0]; }
+  std::uint32_t next(Random& random) {
     const std::size_t i = next_++;
+    if (i < first_.size()) return first_[i];
+    if (is_single_) return static_cast<std::uint32_t>(random.bits() >> 32);
     // Any odd factor reaches every pattern; this one spreads neighbours.
-    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint16_t>((i - std::size(kFirst)) * 40503);
-  }
-  std::uint32_t single(Random& random) {
-    static constexpr std::uint32_t kFirst[] = {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001,
-                                               0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
-    const std::size_t i = next_++;
-    return i < std::size(kFirst) ? kFirst[i] : static_cast<std::uint32_t>(random.bits() >> 32);
+    return static_cast<std::uint16_t>((i - first_.size()) * 40503);
   }
 
  private:
+  using Eight = std::array<std::uint32_t, 8>;
+  /// Of F32's or BF16's elements, else of halfs: F16's elements, or the scales of blocks.
+  static Eight first(Format format) {
+    if (format == Format::f32) {
+      return {0x7f800000, 0x7fc00000, 0xff800000, 0x00000001, 0x807fffff, 0x80000000, 0x7f800001, 0x7f7fffff};
+    }
+    if (format == Format::bf16) return {0x7f80, 0x7fc0, 0xff80, 0x0001, 0x807f, 0x8000, 0x7f81, 0xffff};
+    return {0x7c00, 0x7e00, 0xfc00, 0x0001, 0x83ff, 0x8000, 0x7c01, 0xffff};
+  }
+  bool is_single_;
+  Eight first_;
   std::size_t next_ = 0;
 };
+double half_value(std::uint32_t bits) { return reference::half_to_double(static_cast<std::uint16_t>(bits)); }
 
 class ExactPatterns final : public Maker {
  public:
@@ -369,8 +382,7 @@ class ExactPatterns final : public Maker {
   double element() override { return 0; }
   std::optional<std::uint32_t> element_bits() override {
     if (col_++ != place_) return 0;
-    if (meets_zero_) return format_ == Format::f16 ? 0x7c00u : 0x7f800000u;
-    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
+    return meets_zero_ ? patterns_.infinity() : patterns_.next(a_);
   }
   /// Integers of one sign: an infinite scale gives an infinity, whichever is multiplied first. With minima the
   /// pattern is the scale's or the minimum's, the other is 0. In sub-blocks an integer times its scale has that
@@ -381,7 +393,7 @@ class ExactPatterns final : public Maker {
     const bool here = col_ <= place_ && place_ < col_ + n;
     col_ += n;
     if (!here) return block;
-    const double pattern = reference::half_to_double(meets_zero_ ? 0x7c00 : patterns_.half());
+    const double pattern = half_value(meets_zero_ ? patterns_.infinity() : patterns_.next(a_));
     const bool is_minimum = has_minima() && a_.below(2) == 0;
     block.d = is_minimum ? 0 : pattern;
     block.m = is_minimum ? pattern : 0;
@@ -404,7 +416,7 @@ class ExactPatterns final : public Maker {
   }
 
  private:
-  PatternSequence patterns_;
+  PatternSequence patterns_{format_};
   std::size_t unit_ = std::max<std::size_t>(32, blocks_.elements);  // of columns where x is 0 or is not
   int place_ = 0;
   bool meets_zero_ = false;  // then the weight is infinite
@@ -414,18 +426,16 @@ class ExactPatterns final : public Maker {
 class Patterns final : public Centred {
  public:
   using Centred::Centred;
-  std::optional<std::uint32_t> element_bits() override {
-    return format_ == Format::f16 ? patterns_.half() : patterns_.single(a_);
-  }
+  std::optional<std::uint32_t> element_bits() override { return patterns_.next(a_); }
   Block block() override {
     Block block = Centred::block();
-    block.d = reference::half_to_double(patterns_.half());
+    block.d = half_value(patterns_.next(a_));
     if (has_minima()) block.m = reference::half_to_double(static_cast<std::uint16_t>(a_.bits() >> 48));
     return block;
   }
 
  private:
-  PatternSequence patterns_;
+  PatternSequence patterns_{format_};
 };
 
 class InfiniteX final : public Centred {
@@ -481,13 +491,15 @@ std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::s
   throw UsageError("products have no inputs '" + std::string(inputs) + "'");
 }
 
-/// Random F16 weights without a conversion each: large matrices are drawn from 4096 halves made once.
-void write_centred_halves(Weights& weights, std::uint64_t seed) {
+/// Random weights of 16 bits without a conversion each: large matrices are drawn from 4096 made once.
+void write_centred(Weights& weights, std::uint64_t seed) {
   Random random(seed, 0);
-  std::array<std::uint16_t, 4096> halves{};
-  for (std::uint16_t& half : halves) half = reference::double_to_half(0.05 * random.normal());
+  Weights few{weights.format, 1, 4096, {}};
+  Writer make(few);
+  for (std::size_t i = 0; i < few.cols; ++i) make.add(0.05 * random.normal());
   Writer writer(weights);
-  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i) writer.add_half(halves[random.bits() >> 52]);
+  for (std::size_t i = 0; i < weights.rows * weights.cols; ++i)
+    writer.add_bits(reference::detail::load<std::uint16_t>(few.blocks.data() + 2 * (random.bits() >> 52)));
 }
 
 }  // namespace
@@ -504,8 +516,8 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
                                   std::uint64_t seed, Activations activations) {
   const std::unique_ptr<Maker> maker = make_maker(inputs, format, cols, seed, activations);
   ProductInputs made{{format, rows, cols, {}}, maker->x()};
-  if (inputs == "R" && format == Format::f16) {
-    write_centred_halves(made.a, seed);
+  if (inputs == "R" && has_sixteen_bits(format)) {
+    write_centred(made.a, seed);
     return made;
   }
   const auto block_size = static_cast<std::size_t>(traits(format).block);
@@ -517,12 +529,10 @@ ProductInputs make_product_inputs(std::string_view inputs, Format format, std::s
     } else {
       for (std::size_t col = 0; col < cols; ++col) {
         const std::optional<std::uint32_t> bits = maker->element_bits();
-        if (!bits) {
-          writer.add(maker->element());
-        } else if (format == Format::f16) {
-          writer.add_half(static_cast<std::uint16_t>(*bits));
-        } else {
+        if (bits) {
           writer.add_bits(*bits);
+        } else {
+          writer.add(maker->element());
         }
       }
     }

@@ -2,7 +2,7 @@
 // How kernels read weights: a trait for each format. What products need of one:
 //   kFormat       its row in formats.h
 //   Sum           what a lane sums into, and join(sum): its total
-//   kAhead        pieces of a row that a lane has in flight, each formats.h's `piece` weights: 16 bytes of values if it can
+//   kAhead        pieces that a lane has in flight, each formats.h's `piece` weights: 16 bytes of values if it can
 //   load(row, i)  piece i of a row: weights alone, without x
 //   multiply_add  sum += piece . x, where x[j] is its float4 j: a piece's weights need not stand in a row
 // and what embedding needs: weight(matrix, i), the weight at index row * stride + column.
@@ -37,7 +37,7 @@ __device__ __forceinline__ float join(float sum) { return sum; }
 struct F32 {
   static constexpr Format kFormat = Format::f32;
   using Sum = float4;
-  static constexpr int kAhead = 4;
+  static constexpr int kAhead = 8;
   using Piece = float4;
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return element<float4>(row.values, i);
@@ -55,31 +55,58 @@ struct F32 {
   }
 };
 
-/// Weight j of a load of eight goes into sum j % 4.
+/// sum += w . x for a load of eight weights, piece i of a row: weight j goes into sum j % 4.
+template <class X>
+__device__ __forceinline__ void multiply_add_eight(float4& sum, const Floats8& w, const X& x, int i) {
+  const float4 x0 = x[2 * i];
+  const float4 x1 = x[2 * i + 1];
+  sum.x = fmaf(w.v[0], x0.x, sum.x);
+  sum.y = fmaf(w.v[1], x0.y, sum.y);
+  sum.z = fmaf(w.v[2], x0.z, sum.z);
+  sum.w = fmaf(w.v[3], x0.w, sum.w);
+  sum.x = fmaf(w.v[4], x1.x, sum.x);
+  sum.y = fmaf(w.v[5], x1.y, sum.y);
+  sum.z = fmaf(w.v[6], x1.z, sum.z);
+  sum.w = fmaf(w.v[7], x1.w, sum.w);
+}
+
 struct F16 {
   static constexpr Format kFormat = Format::f16;
   using Sum = float4;
-  static constexpr int kAhead = 4;
+  static constexpr int kAhead = 8;
   using Piece = uint4;
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return element<uint4>(row.values, i);
   }
   template <class X>
   static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& packed, const X& x, int i) {
-    const Floats8 w = halfs_to_floats(packed);
-    const float4 x0 = x[2 * i];
-    const float4 x1 = x[2 * i + 1];
-    sum.x = fmaf(w.v[0], x0.x, sum.x);
-    sum.y = fmaf(w.v[1], x0.y, sum.y);
-    sum.z = fmaf(w.v[2], x0.z, sum.z);
-    sum.w = fmaf(w.v[3], x0.w, sum.w);
-    sum.x = fmaf(w.v[4], x1.x, sum.x);
-    sum.y = fmaf(w.v[5], x1.y, sum.y);
-    sum.z = fmaf(w.v[6], x1.z, sum.z);
-    sum.w = fmaf(w.v[7], x1.w, sum.w);
+    multiply_add_eight(sum, halfs_to_floats(packed), x, i);
   }
   static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
     return half_to_float(static_cast<const half*>(a.values)[i]);
+  }
+};
+
+/// The upper half of a float's bits, the lower one 0: exact, and one operation on integers.
+struct BF16 {
+  static constexpr Format kFormat = Format::bf16;
+  using Sum = float4;
+  static constexpr int kAhead = 8;
+  using Piece = uint4;
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    return element<uint4>(row.values, i);
+  }
+  /// Of the two in a word.
+  static __device__ __forceinline__ float low(unsigned pair) { return bits_to_float(pair << 16); }
+  static __device__ __forceinline__ float high(unsigned pair) { return bits_to_float(pair & 0xffff0000u); }
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& packed, const X& x, int i) {
+    const Floats8 w = {{low(packed.x), high(packed.x), low(packed.y), high(packed.y), low(packed.z),
+                        high(packed.z), low(packed.w), high(packed.w)}};
+    multiply_add_eight(sum, w, x, i);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    return low(static_cast<const unsigned short*>(a.values)[i]);
   }
 };
 
@@ -98,7 +125,7 @@ __device__ __forceinline__ unsigned high_nibbles(unsigned word) { return word >>
 struct Q8_0 {
   static constexpr Format kFormat = Format::q8_0;
   using Sum = float;
-  static constexpr int kAhead = 4;
+  static constexpr int kAhead = 8;
   struct Piece {
     uint4 q;
     unsigned d;
@@ -127,17 +154,15 @@ struct Q8_0 {
   }
 };
 
-/// What a nibble is scaled with: w = d q + m.
+/// What an integer is scaled with: w = d q + m.
 struct Scale {
   float d, m;
 };
 
-/// sum[j] += w[j] x_low[j] + w[j + 4] x_high[j] for the 8 weights in `word`: low nibbles first. A weight is one
-/// rounding, w = d q + m, and then one multiply-add.
-__device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word, Scale low, Scale high,
-                                                     float4 x_low, float4 x_high) {
-  const unsigned low_q = low_nibbles(word);
-  const unsigned high_q = high_nibbles(word);
+/// sum[j] += w[j] x_low[j] + v[j] x_high[j] for four weights w whose integers are the bytes of low_q, and four v with those
+/// of high_q. A weight is one rounding, w = d q + m, and then one multiply-add.
+__device__ __forceinline__ void multiply_add_bytes(float4& sum, unsigned low_q, unsigned high_q, Scale low,
+                                                   Scale high, float4 x_low, float4 x_high) {
   sum.x = fmaf(fmaf(low.d, byte<0>(low_q, 0), low.m), x_low.x, sum.x);
   sum.y = fmaf(fmaf(low.d, byte<0>(low_q, 1), low.m), x_low.y, sum.y);
   sum.z = fmaf(fmaf(low.d, byte<0>(low_q, 2), low.m), x_low.z, sum.z);
@@ -147,12 +172,17 @@ __device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word,
   sum.z = fmaf(fmaf(high.d, byte<0>(high_q, 2), high.m), x_high.z, sum.z);
   sum.w = fmaf(fmaf(high.d, byte<0>(high_q, 3), high.m), x_high.w, sum.w);
 }
+/// The same of the 8 nibbles in `word`, the low ones first.
+__device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word, Scale low, Scale high,
+                                                     float4 x_low, float4 x_high) {
+  multiply_add_bytes(sum, low_nibbles(word), high_nibbles(word), low, high, x_low, x_high);
+}
 
 /// A piece is a block.
 struct Q4_1 {
   static constexpr Format kFormat = Format::q4_1;
   using Sum = float4;
-  static constexpr int kAhead = 2;
+  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q;
     unsigned scales;
@@ -185,7 +215,7 @@ struct Q4_1 {
 struct Q4_0 {
   static constexpr Format kFormat = Format::q4_0;
   using Sum = float;
-  static constexpr int kAhead = 2;
+  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q;
     unsigned d;
@@ -234,7 +264,7 @@ struct SubScale {
 struct Q4_K {
   static constexpr Format kFormat = Format::q4_k;
   using Sum = float4;
-  static constexpr int kAhead = 2;
+  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q, scales;
   };
@@ -256,12 +286,18 @@ struct Q4_K {
     return {low_half_to_float(block.x) * static_cast<float>(of.scale),
             -(high_half_to_float(block.x) * static_cast<float>(of.minimum))};
   }
+  /// The two sub-blocks that piece i of a row is of, and where in x the first weight of the first stands.
+  struct SubBlocks {
+    Scale low, high;
+    int first;
+  };
+  static __device__ __forceinline__ SubBlocks sub_blocks(uint4 block, int i) {
+    const int group = i % 8 / 2;  // of two
+    return {scale(block, 2 * group), scale(block, 2 * group + 1), 64 * (i / 8) + 16 * group + 4 * (i % 2)};
+  }
   template <class X>
   static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
-    const int group = i % 8 / 2;  // of two sub-blocks
-    const Scale low = scale(piece.scales, 2 * group);
-    const Scale high = scale(piece.scales, 2 * group + 1);
-    const int first = 64 * (i / 8) + 16 * group + 4 * (i % 2);
+    const auto [low, high, first] = sub_blocks(piece.scales, i);
     multiply_add_nibbles(sum, piece.q.x, low, high, x[first], x[first + 8]);
     multiply_add_nibbles(sum, piece.q.y, low, high, x[first + 1], x[first + 9]);
     multiply_add_nibbles(sum, piece.q.z, low, high, x[first + 2], x[first + 10]);
@@ -277,6 +313,53 @@ struct Q4_K {
   }
 };
 
+/// Scales and nibbles are as Q4_K's, and byte j of the 32 in front of the nibbles has the fifth bit of weight j of each
+/// sub-block, the first's lowest. A piece is 16 bytes of nibbles and the 16 bytes with their fifth bits: the eight lanes of a
+/// block read all its sectors whole.
+struct Q5_K {
+  static constexpr Format kFormat = Format::q5_k;
+  using Sum = float4;
+  static constexpr int kAhead = 2;  // gemv_add has 80 registers, and spills with 4
+  struct Piece {
+    uint4 q, fifth, scales;
+  };
+  static __device__ __forceinline__ Piece load(const Row& row, int i) {
+    const int block = 10 * (i / 8);
+    return {element<uint4>(row.values, block + 2 + i % 8), element<uint4>(row.values, block + i % 2),
+            element<uint4>(row.scales, i / 8)};
+  }
+  template <class X>
+  static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
+    const auto [low, high, first] = Q4_K::sub_blocks(piece.scales, i);
+    const int shift = i % 8 / 2 * 2;
+    multiply_add_five(sum, piece.q.x, piece.fifth.x >> shift, low, high, x[first], x[first + 8]);
+    multiply_add_five(sum, piece.q.y, piece.fifth.y >> shift, low, high, x[first + 1], x[first + 9]);
+    multiply_add_five(sum, piece.q.z, piece.fifth.z >> shift, low, high, x[first + 2], x[first + 10]);
+    multiply_add_five(sum, piece.q.w, piece.fifth.w >> shift, low, high, x[first + 3], x[first + 11]);
+  }
+  /// As of nibbles, with the fifth bits in the lowest two of each byte of `fifth`.
+  static __device__ __forceinline__ void multiply_add_five(float4& sum, unsigned word, unsigned fifth,
+                                                           Scale low, Scale high, float4 x_low,
+                                                           float4 x_high) {
+    multiply_add_bytes(sum, low_bytes(word, fifth), high_bytes(word, fifth), low, high, x_low, x_high);
+  }
+  static __device__ __forceinline__ unsigned low_bytes(unsigned word, unsigned fifth) {
+    return low_nibbles(word) | (fifth << 4 & 0x10101010u);
+  }
+  static __device__ __forceinline__ unsigned high_bytes(unsigned word, unsigned fifth) {
+    return high_nibbles(word) | (fifth << 3 & 0x10101010u);
+  }
+  static __device__ __forceinline__ float weight(const Matrix& a, long long i) {
+    const long long block = i / 256;
+    const int sub_block = static_cast<int>(i % 256) / 32;
+    const unsigned char* const values = static_cast<const unsigned char*>(a.values) + block * 160;
+    const unsigned nibble = values[32 + sub_block / 2 * 32 + i % 32] >> (sub_block % 2 * 4) & 15;
+    const unsigned fifth = values[i % 32] >> sub_block & 1;
+    const Scale s = Q4_K::scale(reinterpret_cast<const uint4*>(a.scales)[block], sub_block);
+    return fmaf(s.d, static_cast<float>(nibble | fifth << 4), s.m);
+  }
+};
+
 /// Half a block is 128 weights in four quarters of 32: byte j of its 64 lower ones has the lower four bits of weight
 /// j of the first quarter and, in the high nibble, of the third, byte j + 32 those of the second and the fourth;
 /// byte j of its 32 upper ones has the upper two bits of weight j of all four, the first quarter's lowest. A lane
@@ -284,7 +367,7 @@ struct Q4_K {
 struct Q6_K {
   static constexpr Format kFormat = Format::q6_k;
   using Sum = float4;
-  static constexpr int kAhead = 2;
+  static constexpr int kAhead = 4;
   struct Piece {
     unsigned low, low_32, high;
     float d;
@@ -355,6 +438,10 @@ struct TraitOf<Format::f16> {
   using Type = F16;
 };
 template <>
+struct TraitOf<Format::bf16> {
+  using Type = BF16;
+};
+template <>
 struct TraitOf<Format::q8_0> {
   using Type = Q8_0;
 };
@@ -369,6 +456,10 @@ struct TraitOf<Format::q4_0> {
 template <>
 struct TraitOf<Format::q4_k> {
   using Type = Q4_K;
+};
+template <>
+struct TraitOf<Format::q5_k> {
+  using Type = Q5_K;
 };
 template <>
 struct TraitOf<Format::q6_k> {

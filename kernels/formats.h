@@ -10,13 +10,15 @@
 /// follow until the lane's sum is one number; so many blocks of a product with a norm before it has an SM at once.
 #define M40LLM_FLOAT_FORMATS(X)               \
   X(f32, "F32", 0, 1, 4, 0, 0, 0, 4, 1, 2, 3) \
-  X(f16, "F16", 1, 1, 2, 0, 0, 0, 8, 2, 2, 3)
+  X(f16, "F16", 1, 1, 2, 0, 0, 0, 8, 2, 2, 3) \
+  X(bf16, "BF16", 30, 1, 2, 0, 0, 0, 8, 2, 2, 3)
 /// Of integers with scales: their products with x are of floats too, or of integers (int8.cuh).
 #define M40LLM_INTEGER_FORMATS(X)                      \
   X(q8_0, "Q8_0", 8, 32, 32, 2, 0, 1, 16, 1, 6, 2)     \
   X(q4_1, "Q4_1", 3, 32, 16, 4, 0, 1, 32, 8, 3, 3)     \
   X(q4_0, "Q4_0", 2, 32, 16, 2, 0, 1, 32, 1, 10, 2)    \
   X(q4_k, "Q4_K", 12, 256, 128, 16, 0, 2, 32, 8, 4, 2) \
+  X(q5_k, "Q5_K", 13, 256, 160, 16, 0, 2, 32, 8, 4, 2) \
   X(q6_k, "Q6_K", 14, 256, 192, 18, 192, 2, 16, 1, 6, 2)
 #define M40LLM_FORMATS(X) \
   M40LLM_FLOAT_FORMATS(X) \

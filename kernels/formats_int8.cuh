@@ -60,29 +60,47 @@ struct Dot<Q4_0> {
   }
 };
 
+/// Piece i of a format with Q4_K's scales: sixteen weights of a sub-block and sixteen of the next, a byte each.
+__device__ __forceinline__ void add_sub_blocks(float& sum, uint4 scales, uint4 low_q, uint4 high_q,
+                                               const int8::Row& x, int i) {
+  const int group = i % 8 / 2;
+  const int half = i % 2;
+  const int low = 8 * (i / 8) + 2 * group;  // sub-blocks, which are blocks of x
+  const int high = low + 1;
+  const SubScale low_w = Q4_K::sub_scale(scales, 2 * group);
+  const SubScale high_w = Q4_K::sub_scale(scales, 2 * group + 1);
+  const int8::Scale low_x = x.scales[low];
+  const int8::Scale high_x = x.scales[high];
+  const int low_dot = dot16(low_q, x.sixteen(2 * low + half), 0);
+  const int high_dot = dot16(high_q, x.sixteen(2 * high + half), 0);
+  const float values = fmaf(high_x.d, static_cast<float>(high_w.scale * high_dot),
+                            low_x.d * static_cast<float>(low_w.scale * low_dot));
+  const float minima = fmaf(high_x.d, static_cast<float>(high_w.minimum * int8::half_sum(high_x, half)),
+                            low_x.d * static_cast<float>(low_w.minimum * int8::half_sum(low_x, half)));
+  sum = fmaf(low_half_to_float(scales.x), values, sum);
+  sum = fmaf(-high_half_to_float(scales.x), minima, sum);
+}
+
 template <>
 struct Dot<Q4_K> {
   static __device__ __forceinline__ void add(float& sum, const Q4_K::Piece& piece, const int8::Row& x,
                                              int i) {
-    const int group = i % 8 / 2;
-    const int half = i % 2;
-    const int low = 8 * (i / 8) + 2 * group;  // sub-blocks, which are blocks of x
-    const int high = low + 1;
-    const SubScale low_w = Q4_K::sub_scale(piece.scales, 2 * group);
-    const SubScale high_w = Q4_K::sub_scale(piece.scales, 2 * group + 1);
-    const int8::Scale low_x = x.scales[low];
-    const int8::Scale high_x = x.scales[high];
-    const int low_dot = dot16(low_nibbles(piece.q), x.sixteen(2 * low + half), 0);
-    const int high_dot = dot16(high_nibbles(piece.q), x.sixteen(2 * high + half), 0);
-    const float values = fmaf(high_x.d, static_cast<float>(high_w.scale * high_dot),
-                              low_x.d * static_cast<float>(low_w.scale * low_dot));
-    const float minima = fmaf(high_x.d, static_cast<float>(high_w.minimum * half_sum(high_x, half)),
-                              low_x.d * static_cast<float>(low_w.minimum * half_sum(low_x, half)));
-    sum = fmaf(low_half_to_float(piece.scales.x), values, sum);
-    sum = fmaf(-high_half_to_float(piece.scales.x), minima, sum);
+    add_sub_blocks(sum, piece.scales, low_nibbles(piece.q), high_nibbles(piece.q), x, i);
   }
-  static __device__ __forceinline__ int half_sum(int8::Scale of_x, int half) {
-    return half == 0 ? int8::first_sum(of_x) : int8::second_sum(of_x);
+};
+
+template <>
+struct Dot<Q5_K> {
+  static __device__ __forceinline__ void add(float& sum, const Q5_K::Piece& piece, const int8::Row& x,
+                                             int i) {
+    const int shift = i % 8 / 2 * 2;
+    const uint4 fifth = {piece.fifth.x >> shift, piece.fifth.y >> shift, piece.fifth.z >> shift,
+                         piece.fifth.w >> shift};
+    const uint4 low = {Q5_K::low_bytes(piece.q.x, fifth.x), Q5_K::low_bytes(piece.q.y, fifth.y),
+                       Q5_K::low_bytes(piece.q.z, fifth.z), Q5_K::low_bytes(piece.q.w, fifth.w)};
+    const uint4 high = {Q5_K::high_bytes(piece.q.x, fifth.x), Q5_K::high_bytes(piece.q.y, fifth.y),
+                        Q5_K::high_bytes(piece.q.z, fifth.z), Q5_K::high_bytes(piece.q.w, fifth.w)};
+    add_sub_blocks(sum, piece.scales, low, high, x, i);
   }
 };
 

@@ -39,9 +39,9 @@ __device__ __forceinline__ Rows<kRows> rows_of(const Matrix& a, int unit) {
   return rows;
 }
 
-/// Pieces of a row in flight: of one row as many as of two together.
+/// Pieces in flight of each row: of one row as many as of two together.
 template <class F, int kRows>
-constexpr int kSlotsOf = 2 * F::kAhead / kRows;
+constexpr int kSlotsOf = F::kAhead / kRows;
 /// What a lane has in flight: pieces that need no x, so that they can be on their way before x is there.
 template <class F, int kRows>
 struct Ahead {

@@ -38,6 +38,10 @@ __device__ __forceinline__ int first_sum(Scale scale) {
 }
 __device__ __forceinline__ int second_sum(Scale scale) { return scale.sums >> 16; }
 
+__device__ __forceinline__ int half_sum(Scale scale, int half) {
+  return half == 0 ? first_sum(scale) : second_sum(scale);
+}
+
 __device__ __forceinline__ unsigned magnitude_bits(float x) { return float_to_bits(x) & 0x7fffffffu; }
 
 /// The nearest integer in the low byte: |x| is far below 2^22, where the added number's last place is 1.

@@ -6,12 +6,13 @@
 #include <stdexcept>
 #include <vector>
 
+#include "reference/bfloat16.hpp"
 #include "reference/half.hpp"
 
 /// Blocks of GGUF tensors to their values, and values to blocks. Formats: the ggml project's description of its block types.
 namespace m40llm::reference {
 
-enum class Format { f32, f16, q8_0, q4_1, q4_0, q4_k, q6_k };
+enum class Format { f32, f16, bf16, q8_0, q4_1, q4_0, q4_k, q5_k, q6_k };
 
 /// How a format stores elements: so many together in a block of so many bytes, as d q + m with integers q in
 /// [lowest, highest], m only of formats with minima. Formats of single elements have no integers. Formats with
@@ -29,6 +30,7 @@ constexpr Blocks blocks_of(Format format) {
     case Format::f32:
       return {1, 4};
     case Format::f16:
+    case Format::bf16:
       return {1, 2};
     case Format::q8_0:
       return {32, 34, -128, 127};
@@ -38,6 +40,8 @@ constexpr Blocks blocks_of(Format format) {
       return {32, 18, -8, 7};
     case Format::q4_k:
       return {256, 144, 0, 15, true, 8, 0, 63};
+    case Format::q5_k:
+      return {256, 176, 0, 31, true, 8, 0, 63};
     case Format::q6_k:
       return {256, 210, -32, 31, false, 16, -128, 127};
   }
@@ -62,6 +66,23 @@ T load(const std::byte* from) {
   std::memcpy(&value, from, sizeof(T));
   return value;
 }
+
+/// What q is multiplied with in a sub-block of Q4_K or Q5_K, and what is added then. Both blocks begin with halfs d and
+/// dmin and 12 bytes with 8 scales and 8 minima of 6 bits.
+struct ScaleAndOffset {
+  double scale, offset;
+};
+inline ScaleAndOffset scale_and_offset(const std::byte* block, std::size_t sub) {
+  const auto byte = [&](std::size_t at) { return std::to_integer<int>(block[at]); };
+  int scale = byte(4 + sub % 4) % 64;
+  int minimum = byte(8 + sub % 4) % 64;
+  if (sub >= 4) {
+    scale = byte(4 + sub - 4) / 64 * 16 + byte(12 + sub - 4) % 16;
+    minimum = byte(8 + sub - 4) / 64 * 16 + byte(12 + sub - 4) / 16;
+  }
+  return {half_to_double(load<std::uint16_t>(block)) * scale,
+          -(half_to_double(load<std::uint16_t>(block + 2)) * minimum)};
+}
 }  // namespace detail
 
 /// Calls visit(i, Weight) for each element of a row in order. blocks.size() must be a multiple of
@@ -78,6 +99,9 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         break;
       case Format::f16:
         visit(b, Weight{half_to_double(detail::load<std::uint16_t>(block))});
+        break;
+      case Format::bf16:
+        visit(b, Weight{bfloat16_to_double(detail::load<std::uint16_t>(block))});
         break;
       case Format::q8_0: {
         const double d = half_to_double(detail::load<std::uint16_t>(block));
@@ -103,21 +127,19 @@ void for_each_weight(Format format, std::span<const std::byte> blocks, Visit&& v
         }
         break;
       }
-      case Format::q4_k: {
-        const double d = half_to_double(detail::load<std::uint16_t>(block));
-        const double dmin = half_to_double(detail::load<std::uint16_t>(block + 2));
+      case Format::q4_k:
+      case Format::q5_k: {
+        const bool has_fifth = format == Format::q5_k;
+        const std::size_t nibbles = has_fifth ? 48 : 16;
         const auto byte = [&](std::size_t at) { return std::to_integer<int>(block[at]); };
-        for (std::size_t i = 0; i < 256; ++i) {
-          const std::size_t sub = i / 32;
-          int scale = byte(4 + sub % 4) % 64;
-          int minimum = byte(8 + sub % 4) % 64;
-          if (sub >= 4) {
-            scale = byte(4 + sub - 4) / 64 * 16 + byte(12 + sub - 4) % 16;
-            minimum = byte(8 + sub - 4) / 64 * 16 + byte(12 + sub - 4) / 16;
+        for (std::size_t sub = 0; sub < 8; ++sub) {
+          const auto [scale, offset] = detail::scale_and_offset(block, sub);
+          for (std::size_t i = 0; i < 32; ++i) {
+            const int pair = byte(nibbles + sub / 2 * 32 + i);
+            const int fifth = has_fifth ? byte(16 + i) >> sub & 1 : 0;
+            visit(b * 256 + sub * 32 + i,
+                  Weight{scale * ((sub % 2 == 0 ? pair % 16 : pair / 16) + 16 * fifth), offset});
           }
-          const int pair = byte(16 + i / 64 * 32 + i % 32);
-          const int q = i % 64 < 32 ? pair % 16 : pair / 16;
-          visit(b * 256 + i, Weight{d * scale * q, -(dmin * minimum)});
         }
         break;
       }
@@ -159,6 +181,7 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
   switch (format) {
     case Format::f32:
     case Format::f16:
+    case Format::bf16:
       break;
     case Format::q8_0:
       half(block.d);
@@ -174,14 +197,20 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
       for (std::size_t i = 0; i < 16; ++i) byte((block.q[i] + 8) | (block.q[i + 16] + 8) << 4);
       return;
     case Format::q4_k:
+    case Format::q5_k:
       half(block.d);
       half(-block.m);
       for (std::size_t i = 0; i < 4; ++i) byte(block.scales[i] | block.scales[i + 4] / 16 << 6);
       for (std::size_t i = 0; i < 4; ++i) byte(block.minima[i] | block.minima[i + 4] / 16 << 6);
       for (std::size_t i = 4; i < 8; ++i) byte(block.scales[i] % 16 | block.minima[i] % 16 << 4);
+      for (std::size_t i = 0; format == Format::q5_k && i < 32; ++i) {
+        int fifths = 0;
+        for (std::size_t sub = 0; sub < 8; ++sub) fifths |= block.q[32 * sub + i] / 16 << sub;
+        byte(fifths);
+      }
       for (std::size_t i = 0; i < 128; ++i) {
         const std::size_t low = i / 32 * 64 + i % 32;
-        byte(block.q[low] | block.q[low + 32] << 4);
+        byte(block.q[low] % 16 | block.q[low + 32] % 16 << 4);
       }
       return;
     case Format::q6_k: {
@@ -200,6 +229,33 @@ inline void encode(Format format, const Block& block, std::vector<std::byte>& ou
     }
   }
   throw std::invalid_argument("a format of single elements");
+}
+
+/// Appends the nearest value of a format of single elements. Throws std::invalid_argument on another.
+inline void encode(Format format, double value, std::vector<std::byte>& out) {
+  const auto append = [&](auto number) {
+    const auto bytes = std::as_bytes(std::span(&number, 1));
+    out.insert(out.end(), bytes.begin(), bytes.end());
+  };
+  switch (format) {
+    case Format::f32:
+      append(static_cast<float>(value));
+      return;
+    case Format::f16:
+      append(double_to_half(value));
+      return;
+    case Format::bf16:
+      append(double_to_bfloat16(value));
+      return;
+    case Format::q8_0:
+    case Format::q4_1:
+    case Format::q4_0:
+    case Format::q4_k:
+    case Format::q5_k:
+    case Format::q6_k:
+      break;
+  }
+  throw std::invalid_argument("a format of blocks");
 }
 
 /// Writes the values of all blocks to out, which must have one element for each. Rounds once if S is float.

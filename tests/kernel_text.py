@@ -8,10 +8,10 @@ FORMATS = pathlib.Path(__file__).resolve().parents[1] / "kernels" / "formats.h"
 
 
 def expanded(text):
-    """The text with its own macros and the table of formats expanded: files that have a kernel for each format write it once."""
-    table = re.search(r"#define M40LLM_FORMATS\(X\)(?:.*\\\n)+.*\n", FORMATS.read_text())[0]
+    """The text with its own macros and the tables of formats expanded: files that have a kernel for each format write it once."""
+    tables = "".join(re.findall(r"#define M40LLM_\w*FORMATS\(X\)(?:.*\\\n)+.*\n", FORMATS.read_text()))
     without_includes = re.sub(r"^#(?!define|undef).*$", "", text, flags=re.MULTILINE)
-    result = subprocess.run(["c++", "-E", "-P", "-x", "c++", "-"], input=table + without_includes, capture_output=True, text=True)
+    result = subprocess.run(["c++", "-E", "-P", "-x", "c++", "-"], input=tables + without_includes, capture_output=True, text=True)
     if result.returncode != 0:
         raise ValueError(result.stderr)
     return result.stdout

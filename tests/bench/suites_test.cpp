@@ -318,12 +318,14 @@ TEST(ProductInputs, SignsAreBothOfScalesAndMinima) {
   }
 }
 
-TEST(ProductInputs, PatternsAreEveryHalf) {
-  const ProductInputs made = make_product_inputs("E-patterns", Format::f16, 65544, 32, 1);
-  std::set<std::uint16_t> patterns;
-  for (std::size_t i = 0; i < made.a.blocks.size(); i += 2)
-    patterns.insert(reference::detail::load<std::uint16_t>(made.a.blocks.data() + i));
-  EXPECT_EQ(patterns.size(), 65536U);
+TEST(ProductInputs, PatternsAreAllSixteenBits) {
+  for (const Format format : {Format::f16, Format::bf16}) {
+    const ProductInputs made = make_product_inputs("E-patterns", format, 65544, 32, 1);
+    std::set<std::uint16_t> patterns;
+    for (std::size_t i = 0; i < made.a.blocks.size(); i += 2)
+      patterns.insert(reference::detail::load<std::uint16_t>(made.a.blocks.data() + i));
+    EXPECT_EQ(patterns.size(), 65536U) << traits(format).name;
+  }
   const ProductInputs wide = make_product_inputs("E-patterns", Format::f32, 64, 256, 1);
   int not_a_number = 0;  // infinity times 0
   for (std::size_t row = 0; row < 64; ++row) {

@@ -159,6 +159,14 @@ class SyntheticModel(unittest.TestCase):
         self.assertEqual(self.make("toy", "Q4_K_M", self.out), (0, ""))
         self.assertEqual([self.out.read_bytes(), sorted(os.listdir(self.folder))], [first, ["link.gguf", "model.gguf"]])
 
+    def test_a_bf16_is_the_upper_half_of_a_float(self):
+        written = {}
+        for type in ("F32", "BF16"):
+            self.assertEqual(self.make("toy", type, self.out), (0, ""))
+            written[type] = self.out.read_bytes()
+        floats = written["F32"][100_000:104_000]  # of the first matrix
+        self.assertIn(b"".join(floats[at + 2 : at + 4] for at in range(0, len(floats), 4)), written["BF16"])
+
     def test_nothing_is_left_of_one_that_cannot_be_written(self):
         self.out.write_bytes(b"old")
         limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))}

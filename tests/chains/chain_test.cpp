@@ -81,7 +81,8 @@ class Chain : public ::testing::TestWithParam<const bench::Suite*> {
     const double got = trial->judge(*stream_).got;
     const double of_half = got / counted::kHalfUnit;
     if (of_half > 0 && of_half <= counted::kLargestHalfCount) return static_cast<int>(of_half);
-    return counted::Counted::count_of(std::bit_cast<unsigned>(static_cast<float>(got)));
+    // What was put together from bits has no rounding behind it.
+    return std::max(0, counted::Counted::count_of(std::bit_cast<unsigned>(static_cast<float>(got))));
   }
 
   std::unique_ptr<Device> device_ = open_simt_device({});

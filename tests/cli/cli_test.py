@@ -913,7 +913,7 @@ class Decode(CliTest):
                 (remove("tensors", "output_norm.weight"), ["output_norm.weight", "missing"]),
                 (set_tensor(q, F32, (32, 16)), [q, "32 x 16", "expected 32 x 32"]),
                 (set_tensor(q, F32, (32 * 32,)), [q, "1024", "expected 32 x 32"]),
-                (set_tensor(q, Q5_0, (32, 32)), [q, "Q5_0", "expected F32, F16, Q8_0, Q4_1, Q4_0, Q4_K or Q6_K"]),
+                (set_tensor(q, Q5_0, (32, 32)), [q, "Q5_0", "expected F32, F16, BF16, Q8_0, Q4_1, Q4_0, Q4_K, Q5_K or Q6_K"]),
                 (set_tensor(q, UNKNOWN_TYPE, (32, 32)), [q, "type 77 is unknown", "expected one from 0 to"]),
                 (set_tensor("output_norm.weight", F16, (32,)), ["output_norm.weight", "F16", "expected F32"]),
                 (lambda model: model.offsets.__setitem__(q, 2**40), [q, "past the end of the file"]),

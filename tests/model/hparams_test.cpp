@@ -228,11 +228,11 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Type, BadHparams,
     ::testing::Values(of_type("blk.0.attn_q.weight", gguf::TensorType::q5_0, "Q5_0 (6)",
-                              "expected F32, F16, Q8_0, Q4_1, Q4_0, Q4_K or Q6_K"),
+                              "expected F32, F16, BF16, Q8_0, Q4_1, Q4_0, Q4_K, Q5_K or Q6_K"),
                       of_type("token_embd.weight", gguf::TensorType::mxfp4, "MXFP4 (39)",
-                              "expected F32, F16, Q8_0, Q4_1, Q4_0, Q4_K or Q6_K"),
+                              "expected F32, F16, BF16, Q8_0, Q4_1, Q4_0, Q4_K, Q5_K or Q6_K"),
                       of_type("blk.1.ffn_down.weight", gguf::TensorType::q5_1, "Q5_1", "expected F32, F16"),
-                      of_type("token_embd.weight", gguf::TensorType::bf16, "BF16", "expected F32, F16"),
+                      of_type("token_embd.weight", gguf::TensorType::f64, "F64", "expected F32, F16"),
                       of_type("blk.0.attn_norm.weight", gguf::TensorType::f16, "F16", "expected F32"),
                       of_type("output_norm.weight", gguf::TensorType::q8_0, "Q8_0", "expected F32")),
     test_name);

@@ -117,6 +117,13 @@ const NamedShape kShapes[] = {
       .tied = false,
       .types = {gguf::TensorType::q4_k, gguf::TensorType::q6_k, gguf::TensorType::q4_k,
                 gguf::TensorType::q8_0, gguf::TensorType::f16}}},
+    {"mixed_five_bits",
+     {.width = 256,
+      .n_ffn = 256,
+      .n_heads = 16,
+      .tied = false,
+      .types = {gguf::TensorType::q5_k, gguf::TensorType::q5_k, gguf::TensorType::q5_k,
+                gguf::TensorType::bf16}}},
     // As many heads of K and V as of queries, together wider than the model.
     {"wide_heads", {.n_heads = 3, .n_kv_heads = 3, .head_dim = 32, .n_rotated = 32}},
     {"heads_of_256", {.n_heads = 5, .n_kv_heads = 1, .head_dim = 256, .n_rotated = 256}},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/gguf/file.hpp"
+#include "reference/bfloat16.hpp"
 #include "reference/half.hpp"
 #include "tests/gguf/gguf_writer.hpp"
 
@@ -42,6 +43,9 @@ inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, 
       case gguf::TensorType::f16:
         blocks += half(scale * numbers.next());
         break;
+      case gguf::TensorType::bf16:
+        blocks += GgufWriter::raw(reference::double_to_bfloat16(scale * numbers.next()));
+        break;
       case gguf::TensorType::q8_0:
         blocks += half(scale * wobble / 127);
         for (int i = 0; i < 32; ++i) blocks += static_cast<char>(numbers.below(255) - 127);
@@ -58,6 +62,10 @@ inline std::string random_blocks(gguf::TensorType type, std::uint64_t n_blocks, 
         // Scales and minima are any 6 bits, their halfs as if all were 32.
         blocks += half(scale * wobble / (7.5 * 32)) + half(scale * wobble / 32);
         for (int i = 0; i < 12 + 128; ++i) blocks += static_cast<char>(numbers.below(256));
+        break;
+      case gguf::TensorType::q5_k:
+        blocks += half(scale * wobble / (15.5 * 32)) + half(scale * wobble / 32);
+        for (int i = 0; i < 12 + 32 + 128; ++i) blocks += static_cast<char>(numbers.below(256));
         break;
       case gguf::TensorType::q6_k:
         for (int i = 0; i < 128 + 64 + 16; ++i) blocks += static_cast<char>(numbers.below(256));
@@ -192,9 +200,10 @@ class ModelFile {
       }
       if (tensor.planted) {
         const double value = tensor.planted->value;
-        const std::string bytes = tensor.type == gguf::TensorType::f32
-                                      ? GgufWriter::raw(static_cast<float>(value))
-                                      : GgufWriter::raw(reference::double_to_half(value));
+        std::string bytes = GgufWriter::raw(reference::double_to_half(value));
+        if (tensor.type == gguf::TensorType::f32) bytes = GgufWriter::raw(static_cast<float>(value));
+        if (tensor.type == gguf::TensorType::bf16)
+          bytes = GgufWriter::raw(reference::double_to_bfloat16(value));
         writer.data.replace(begin + tensor.planted->block * gguf::block_bytes(tensor.type), bytes.size(),
                             bytes);
       }

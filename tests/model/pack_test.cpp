@@ -26,7 +26,8 @@ unsigned bits_at(const std::vector<std::byte>& bytes, std::size_t at) {
 }
 
 TEST(Pack, PlainRowsArePaddedWithZeros) {
-  for (const auto& [type, bytes] : {std::pair(TensorType::f32, 4U), std::pair(TensorType::f16, 2U)}) {
+  for (const auto& [type, bytes] :
+       {std::pair(TensorType::f32, 4U), std::pair(TensorType::f16, 2U), std::pair(TensorType::bf16, 2U)}) {
     const std::vector<std::byte> blocks = counting_bytes(3 * 33 * bytes);
     const PackedMatrix packed = pack(type, 3, 33, blocks);
     EXPECT_EQ(packed.rows, 3);
@@ -91,6 +92,18 @@ TEST(Pack, Q4_KSplitsScalesAndNibbles) {
   }
 }
 
+TEST(Pack, Q5_KSplitsScalesFromFifthBitsAndNibbles) {
+  const std::vector<std::byte> blocks = counting_bytes(2 * 2 * 176);
+  const PackedMatrix packed = pack(TensorType::q5_k, 2, 512, blocks);
+  EXPECT_EQ(packed.stride, 512);
+  ASSERT_EQ(packed.scales.size(), 4U * 8);
+  ASSERT_EQ(packed.values.size(), 4U * 160);
+  for (std::size_t b = 0; b < 4; ++b) {
+    EXPECT_EQ(std::memcmp(packed.scales.data() + b * 8, blocks.data() + b * 176, 16), 0);
+    EXPECT_EQ(std::memcmp(packed.values.data() + b * 160, blocks.data() + b * 176 + 16, 160), 0);
+  }
+}
+
 TEST(Pack, Q6_KTakesScalesFromBehindTheValues) {
   const std::vector<std::byte> blocks = counting_bytes(2 * 2 * 210);
   const PackedMatrix packed = pack(TensorType::q6_k, 2, 512, blocks);
@@ -112,9 +125,9 @@ std::string message_of(TensorType type, std::size_t rows, std::size_t cols, std:
 }
 
 TEST(Pack, RefusesWhatDoesNotFitNamingIt) {
-  EXPECT_EQ(
-      message_of(TensorType::q5_k, 1, 256, 176),
-      "Q5_K matrix of 1 x 256: no kernel reads this type; expected F32, F16, Q8_0, Q4_1, Q4_0, Q4_K or Q6_K");
+  EXPECT_EQ(message_of(TensorType::q3_k, 1, 256, 110),
+            "Q3_K matrix of 1 x 256: no kernel reads this type; expected F32, F16, BF16, Q8_0, Q4_1, Q4_0, "
+            "Q4_K, Q5_K or Q6_K");
   EXPECT_EQ(message_of(TensorType::q8_0, 1, 33, 34),
             "Q8_0 matrix of 1 x 33: the columns must be a multiple of 32");
   EXPECT_EQ(message_of(TensorType::f32, 2, 3, 20), "F32 matrix of 2 x 3: 20 bytes given, 24 expected");
@@ -140,7 +153,8 @@ TEST(DeviceMatrix, OfAFileIsThePackedOne) {
   for (const auto& [type, rows, cols] :
        {std::tuple(TensorType::f32, 1999, 1120), std::tuple(TensorType::f16, 1999, 2230),
         std::tuple(TensorType::q8_0, 1999, 4352), std::tuple(TensorType::q4_1, 1999, 7392),
-        std::tuple(TensorType::q6_k, 1999, 5632), std::tuple(TensorType::f32, 1, 33)}) {
+        std::tuple(TensorType::q5_k, 1999, 6656), std::tuple(TensorType::q6_k, 1999, 5632),
+        std::tuple(TensorType::f32, 1, 33)}) {
     const testing::TempFile temp(
         one_matrix(type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(cols)).bytes());
     const gguf::File file = gguf::File::open(temp.path);

@@ -94,8 +94,13 @@ def mutate(mutation, text):
 def of_formats(mutation, text):
     """The text with kernels for those formats alone that the mutation is meant for: a file has one for each."""
     named = re.findall(r'^ *X\((\w+), "', FORMATS.read_text(), re.MULTILINE)
-    meant = [name for name in named if re.fullmatch(mutation["ops"], f"{mutation['file']}_{name}")]
-    return re.sub(r"^ *M40LLM_FORMATS\((\w+)\)$", lambda list_: " ".join(f"{list_[1]}({name})" for name in meant), text, flags=re.MULTILINE)
+
+    def listed(table):
+        integers = "int8_" if table[1] else ""
+        meant = [name for name in named if re.fullmatch(mutation["ops"], f"{mutation['file']}_{integers}{name}")]
+        return " ".join(f"{table[2]}({name})" for name in meant)
+
+    return re.sub(r"^ *M40LLM_(INTEGER_)?FORMATS\((\w+)\)$", listed, text, flags=re.MULTILINE)
 
 
 def without_includes(text, paths):

@@ -105,6 +105,62 @@ TEST(Dequantize, Q4_KAsGgufDoes) {
             std::vector<double>(std::begin(kQ4_KValues), std::end(kQ4_KValues)));
 }
 
+constexpr unsigned char kQ5_K[] = {
+    0xb3, 0x17, 0x73, 0xa1, 0xee, 0xab, 0x14, 0xce, 0xf5, 0x99, 0xcc, 0x05, 0x25, 0x35, 0xd5, 0xce,
+    0xc0, 0xad, 0x06, 0x78, 0x3f, 0x60, 0xec, 0x83, 0x76, 0x04, 0x57, 0xa1, 0x7c, 0x47, 0x2a, 0x49,
+    0xed, 0x10, 0xc2, 0xfa, 0x0a, 0x67, 0xce, 0x0d, 0x8f, 0x02, 0x26, 0x47, 0x85, 0x76, 0x24, 0x62,
+    0xc4, 0x23, 0x39, 0x92, 0x32, 0xb3, 0x91, 0x68, 0xce, 0x35, 0x8d, 0x21, 0xb5, 0x27, 0x97, 0x0b,
+    0xb4, 0x8a, 0x42, 0x00, 0xa5, 0x62, 0x7b, 0x0c, 0x90, 0xb8, 0x18, 0x26, 0x81, 0x01, 0xca, 0xff,
+    0x55, 0x36, 0xe4, 0x30, 0x7f, 0xa9, 0x01, 0xa7, 0x6d, 0xf7, 0x10, 0xc0, 0x4e, 0xdc, 0x08, 0x3c,
+    0xbd, 0xb5, 0x40, 0x48, 0x08, 0xb9, 0x58, 0x6f, 0xbf, 0x8a, 0x63, 0x43, 0x30, 0x44, 0x64, 0xf9,
+    0x43, 0x28, 0x7f, 0x2d, 0x21, 0x33, 0xce, 0xe5, 0xd9, 0x55, 0x35, 0xcc, 0x78, 0x86, 0x1f, 0xd8,
+    0x0e, 0x7f, 0xa0, 0x1d, 0xd0, 0xa1, 0x74, 0x64, 0x53, 0x97, 0xc6, 0xa0, 0xad, 0xc1, 0x36, 0x7e,
+    0x7e, 0x39, 0x76, 0xaa, 0x6b, 0x83, 0x3b, 0xad, 0x34, 0x8b, 0xb5, 0xa9, 0x3f, 0xc4, 0x90, 0x0f,
+    0x8a, 0x89, 0x87, 0xf5, 0x0f, 0x8c, 0x3b, 0x8e, 0xfc, 0x8c, 0x4c, 0xe7, 0x33, 0xda, 0x7d, 0x45};
+constexpr double kQ5_KValues[] = {
+    0x1.d1e4p-1,   0x1.1a7cbp+1,  0x1.579f2p+0,  0x1.79598p-1,  0x1.0f6b6p+1,  0x1.a59ecp-1,  0x1.4d144p-1,
+    0x1.51d34p+1,  0x1.c64c4p+0,  0x1.fe294p-1,  0x1.8929dp+1,  0x1.045a1p+1,  0x1.fe294p-1,  0x1.46c1fp+1,
+    0x1.2b59ep+0,  0x1.73073p+1,  0x1.258ep+1,   0x1.6dc1cp+0,  0x1.79598p-1,  0x1.20cfp-1,   0x1.fe294p-1,
+    0x1.0f6b6p+1,  0x1.83e46p+0,  0x1.7e188p+1,  0x1.f2918p+0,  0x1.417c8p+0,  0x1.417c8p+0,  0x1.3bb0ap+1,
+    0x1.045a1p+1,  0x1.4d144p-1,  0x1.6dc1cp+0,  0x1.dc6eep+0,  0x1.3c6a4p+0,  0x1.b5fe8p-2,  0x1.cd41bp+0,
+    0x1.fcae2p-1,  0x1.cd41bp+0,  0x1.27b93p+0,  0x1.fcae2p-1,  0x1.05aa7p+1,  0x1.43bdap+1,  0x1.04616p-1,
+    0x1.1a5b8p+1,  0x1.b5fe8p-2,  0x1.27b93p+0,  0x1.b890ap+0,  0x1.24b408p+1, 0x1.1076p-2,   0x1.27b93p+0,
+    0x1.d34cp-1,   0x1.e1f2cp+0,  0x1.8f2e8p+0,  0x1.2f0c9p+1,  0x1.05aa7p+1,  0x1.1002f8p+1, 0x1.1076p-2,
+    0x1.24b408p+1, 0x1.396518p+1, 0x1.a3df9p+0,  0x1.b890ap+0,  0x1.d34cp-1,   0x1.8f2e8p+0,  0x1.3c6a4p+0,
+    0x1.62c738p+1, 0x1.4343p-2,   0x1.e8d9p-1,   0x1.c25ap-1,   0x1.059p-3,    0x1.4b0a4p+0,  0x1.dd3fp-2,
+    0x1.889b8p-1,  0x1.9041p-2,   0x1.37cacp+0,  0x1.fc188p-1,  0x1.755cp-1,   0x1.059p-3,    0x1.416a8p+0,
+    0x1.2e2bp+0,   0x1.b6cp-2,    0x1.285ep-1,   0x1.37cacp+0,  0x1.4343p-2,   0x1.059p-3,    0x1.b6cp-2,
+    0x1.b6cp-2,    0x1.114bcp+0,  0x1.07acp+0,   0x1.4b0a4p+0,  0x1.4b0a4p+0,  0x1.01dfp-1,   0x1.af1a8p-1,
+    0x1.af1a8p-1,  0x1.755cp-1,   0x1.c25ap-1,   0x1.c25ap-1,   0x1.dd3fp-2,   0x1.7a75p-3,   0x1.1b3ecp-1,
+    0x1.afc1p-2,   0x1.1b3ecp-1,  0x1.5123cp-1,  0x1.43f7p-2,   0x1.e5a6p-2,   0x1.43f7p-2,   0x1.b05ap-3,
+    0x1.cab38p-2,  0x1.45c2p-4,   0x1.79dcp-2,   0x1.28b8p-1,   0x1.94ce8p-2,  0x1.e5a6p-2,   0x1.1b3ecp-1,
+    0x1.8708cp-1,  0x1.5ee98p-2,  0x1.449p-3,    0x1.28b8p-1,   0x1.e5a6p-2,   0x1.5ee98p-2,  0x1.36314p-1,
+    0x1.43aa8p-1,  0x1.8708cp-1,  0x1.0e12p-2,   0x1.b05ap-3,   0x1.449p-3,    0x1.0eabp-3,   0x1.449p-3,
+    0x1.b05ap-3,   0x1.cab38p-2,  0x1.a97bap-1,  0x1.54428p+0,  0x1.036488p+1, 0x1.b5eb18p+1, 0x1.1ce578p+1,
+    0x1.a97bap-1,  0x1.ed482p+0,  0x1.07bfbp+0,  0x1.82e938p+1, 0x1.07bfbp+0,  0x1.4fe758p+1, 0x1.ba464p+0,
+    0x1.7628cp+1,  0x1.2140ap+0,  0x1.036488p+1, 0x1.54428p+0,  0x1.ed482p+0,  0x1.cf6c08p+1, 0x1.1076p-1,
+    0x1.b5eb18p+1, 0x1.1076p-1,   0x1.4377ep-1,  0x1.dc7d8p-1,  0x1.dc7d8p-1,  0x1.a97bap-1,  0x1.3ac19p+0,
+    0x1.2140ap+0,  0x1.1076p-1,   0x1.d3c73p+0,  0x1.1ce578p+1, 0x1.2140ap+0,  0x1.ed482p+0,  0x1.4d288p-1,
+    0x1.9fd76p+0,  0x1.b7fc2p-1,  0x1.9fd76p+0,  0x1.9fd76p+0,  0x1.b1a55p+0,  0x1.28f16p+1,  0x1.589fap+0,
+    0x1.31d858p+1, 0x1.70c46p-1,  0x1.298cap-1,  0x1.28f16p+1,  0x1.f8dd1p+0,  0x1.db98p-1,   0x1.8e097p+0,
+    0x1.46d1bp+0,  0x1.7c3b8p+0,  0x1.b7fc2p-1,  0x1.1167ep+0,  0x1.8e097p+0,  0x1.46d1bp+0,  0x1.17237p+1,
+    0x1.b7fc2p-1,  0x1.94604p-1,  0x1.70c46p-1,  0x1.ff33ep-1,  0x1.28f16p+1,  0x1.1167ep+0,  0x1.1167ep+0,
+    0x1.28f16p+1,  0x1.b1a55p+0,  0x1.f8dd1p+0,  0x1.dcc34p-1,  0x1.77b5ep-1,  0x1.69464p-1,  0x1.c983cp-1,
+    0x1.8155ap-1,  0x1.a7d4ap-1,  0x1.ce53ap-1,  0x1.8af56p-1,  0x1.aca48p-1,  0x1.8155ap-1,  0x1.b1746p-1,
+    0x1.77b5ep-1,  0x1.e1932p-1,  0x1.aca48p-1,  0x1.4c67p-1,   0x1.e1932p-1,  0x1.c983cp-1,  0x1.77b5ep-1,
+    0x1.bb142p-1,  0x1.b1746p-1,  0x1.94952p-1,  0x1.d3238p-1,  0x1.ce53ap-1,  0x1.8fc54p-1,  0x1.86258p-1,
+    0x1.86258p-1,  0x1.86258p-1,  0x1.bb142p-1,  0x1.5ad6ap-1,  0x1.c983cp-1,  0x1.8af56p-1,  0x1.b1746p-1,
+    0x1.6771bp+1,  0x1.2bc67p+1,  0x1.e312cp-1,  0x1.4b0a4p+0,  0x1.a7678p-1,  0x1.0f5fp+0,   0x1.2bc67p+1,
+    0x1.94322p+1,  0x1.e8cb8p-2,  0x1.0f5fp+0,   0x1.68dfep+0,  0x1.94322p+1,  0x1.e8cb8p-2,  0x1.86b58p+0,
+    0x1.2d34ap+0,  0x1.059p-3,    0x1.765c8p+1,  0x1.0f5fp+0,   0x1.765c8p+1,  0x1.dec83p+1,  0x1.059p-3,
+    0x1.0f5fp+0,   0x1.2bc67p+1,  0x1.0f5fp+0,   0x1.dec83p+1,  0x1.0f5fp+0,   0x1.3011p-1,   0x1.c260cp+0,
+    0x1.2bc67p+1,  0x1.a48b2p+0,  0x1.e312cp-1,  0x1.3011p-1};
+
+TEST(Dequantize, Q5_KAsGgufDoes) {
+  EXPECT_EQ(values_of(Format::q5_k, bytes_of(kQ5_K)),
+            std::vector<double>(std::begin(kQ5_KValues), std::end(kQ5_KValues)));
+}
+
 constexpr unsigned char kQ6_K[] = {
     0x73, 0xa7, 0x61, 0x00, 0xb9, 0xd2, 0xb0, 0x13, 0x4c, 0xb1, 0x34, 0xf9, 0x6d, 0x5e, 0xa2, 0xf1, 0xc5,
     0x05, 0x64, 0x4c, 0x32, 0xf7, 0xa6, 0x23, 0xfa, 0x62, 0x61, 0x50, 0x67, 0xc1, 0x08, 0x0b, 0x3d, 0x2d,
@@ -179,6 +235,18 @@ TEST(Dequantize, Q4_1AsGgufDoes) {
             std::vector<double>(std::begin(kQ4_1Values), std::end(kQ4_1Values)));
 }
 
+constexpr unsigned char kBF16[] = {0x01, 0x00, 0x7f, 0x80, 0x48, 0xd7, 0xde, 0xad, 0x24, 0x92, 0x4b,
+                                   0x1f, 0xbe, 0x1e, 0xbe, 0xde, 0xbe, 0x4b, 0x4f, 0x57, 0xff, 0x8b,
+                                   0x31, 0x3a, 0x85, 0x09, 0x61, 0x8b, 0x87, 0x18, 0x3c, 0xe5};
+constexpr double kBF16Values[] = {
+    0x1p-133,   -0x1.fcp-127, -0x1.9p+47,   -0x1.bcp-36, -0x1.48p-91, 0x1.96p-65,   0x1.7cp-66, -0x1.7cp+62,
+    0x1.7cp+24, 0x1.9ep+47,   -0x1.fep-104, 0x1.62p-11,  0x1.0ap-108, -0x1.c2p-105, 0x1.0ep-78, -0x1.78p+75};
+
+TEST(Dequantize, BF16AsGgufDoes) {
+  EXPECT_EQ(values_of(Format::bf16, bytes_of(kBF16)),
+            std::vector<double>(std::begin(kBF16Values), std::end(kBF16Values)));
+}
+
 TEST(Dequantize, DenormalScalesCount) {
   std::vector<std::byte> block = bytes_of(kQ8_0);
   block[0] = std::byte{0x05};  // 5 * 2^-24
@@ -232,40 +300,68 @@ TEST(Dequantize, RefusesPartsOfBlocks) {
   EXPECT_THROW(dequantize<double>(Format::q8_0, std::vector<std::byte>(68), values), std::invalid_argument);
 }
 
-TEST(Half, EveryValueComesBack) {
+/// A number of 16 bits: its conversions and what they must keep to.
+struct SixteenBitNumber {
+  const char* name;
+  double (*to_double)(std::uint16_t);
+  std::uint16_t (*from_double)(double);
+  int fraction_bits;
+  int bias;
+  unsigned infinity;       ///< its bits
+  double rounded_up_from;  ///< the least that becomes infinity
+};
+void PrintTo(const SixteenBitNumber& number, std::ostream* out) { *out << number.name; }
+class SixteenBitNumbers : public ::testing::TestWithParam<SixteenBitNumber> {
+ protected:
+  double value_of(unsigned bits) const { return GetParam().to_double(static_cast<std::uint16_t>(bits)); }
+  unsigned nearest(double value) const { return GetParam().from_double(value); }
+  unsigned infinity() const { return GetParam().infinity; }
+};
+
+TEST_P(SixteenBitNumbers, EveryValueComesBack) {
+  const unsigned quiet = infinity() | 1u << (GetParam().fraction_bits - 1);
   for (unsigned bits = 0; bits < 0x10000; ++bits) {
-    const double value = half_to_double(static_cast<std::uint16_t>(bits));
-    if ((bits & 0x7fff) > 0x7c00) {
+    const double value = value_of(bits);
+    if ((bits & 0x7fff) > infinity()) {
       EXPECT_TRUE(std::isnan(value));
-      EXPECT_EQ(double_to_half(value), (bits & 0x8000) | 0x7e00);
+      EXPECT_EQ(nearest(value), (bits & 0x8000) | quiet);
     } else {
-      EXPECT_EQ(double_to_half(value), bits);
+      EXPECT_EQ(nearest(value), bits);
     }
   }
 }
 
-TEST(Half, NeighboursAreOrderedAndEvenlySpaced) {
-  for (unsigned bits = 1; bits < 0x7c00; ++bits) {
-    const double below = half_to_double(static_cast<std::uint16_t>(bits - 1));
-    const double value = half_to_double(static_cast<std::uint16_t>(bits));
-    EXPECT_EQ(value - below, std::ldexp(1, std::max(static_cast<int>(bits - 1) / 1024 - 25, -24))) << bits;
+TEST_P(SixteenBitNumbers, NeighboursAreOrderedAndEvenlySpaced) {
+  const int last_place = -GetParam().bias - GetParam().fraction_bits;
+  for (unsigned bits = 1; bits < infinity(); ++bits) {
+    const int exponent = static_cast<int>((bits - 1) >> GetParam().fraction_bits);
+    EXPECT_EQ(value_of(bits) - value_of(bits - 1), std::ldexp(1, std::max(exponent, 1) + last_place)) << bits;
   }
+  EXPECT_EQ(value_of(static_cast<unsigned>(GetParam().bias) << GetParam().fraction_bits), 1);
 }
 
-TEST(Half, RoundsToNearestEven) {
-  for (unsigned bits = 0; bits < 0x7bff; ++bits) {
-    const double low = half_to_double(static_cast<std::uint16_t>(bits));
-    const double high = half_to_double(static_cast<std::uint16_t>(bits + 1));
-    const double middle = (low + high) / 2;
-    EXPECT_EQ(double_to_half(middle), bits % 2 == 0 ? bits : bits + 1);
-    EXPECT_EQ(double_to_half(std::nextafter(middle, 0.0)), bits);
-    EXPECT_EQ(double_to_half(std::nextafter(middle, 1e9)), bits + 1);
-    EXPECT_EQ(double_to_half(-middle), 0x8000 | (bits % 2 == 0 ? bits : bits + 1));
+TEST_P(SixteenBitNumbers, RoundsToNearestEven) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (unsigned bits = 0; bits < infinity() - 1; ++bits) {
+    const double middle = (value_of(bits) + value_of(bits + 1)) / 2;
+    const unsigned even = bits % 2 == 0 ? bits : bits + 1;
+    EXPECT_EQ(nearest(middle), even);
+    EXPECT_EQ(nearest(std::nextafter(middle, 0.0)), bits);
+    EXPECT_EQ(nearest(std::nextafter(middle, kInfinity)), bits + 1);
+    EXPECT_EQ(nearest(-middle), 0x8000 | even);
   }
-  EXPECT_EQ(double_to_half(std::nextafter(65520.0, 0.0)), 0x7bff);
-  EXPECT_EQ(double_to_half(65520), 0x7c00);
-  EXPECT_EQ(double_to_half(-std::numeric_limits<double>::infinity()), 0xfc00);
+  const double bound = GetParam().rounded_up_from;
+  EXPECT_EQ(nearest(std::nextafter(bound, 0.0)), infinity() - 1);
+  EXPECT_EQ(nearest(bound), infinity());
+  EXPECT_EQ(nearest(-kInfinity), 0x8000 | infinity());
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, SixteenBitNumbers,
+                         ::testing::Values(SixteenBitNumber{"half", half_to_double, double_to_half, 10, 15,
+                                                            0x7c00, 65520},
+                                           SixteenBitNumber{"bfloat16", bfloat16_to_double,
+                                                            double_to_bfloat16, 7, 127, 0x7f80, 0x1.ffp127}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace m40llm::reference
