@@ -14,10 +14,10 @@
 M40LLM_FORMATS(M40LLM_KERNELS)
 #undef M40LLM_KERNELS
 
-#define M40LLM_KERNEL(format, ...)                                                              \
-  extern "C" __global__ void __launch_bounds__(kInt8Threads) gemv_int8_##format(GemvParams p) { \
-    DYN_SHARED(float4, x);                                                                      \
-    ops::gemv::integers<formats::Reads<Format::format>>(p, x);                                  \
+#define M40LLM_KERNEL(format, ...)                                                                 \
+  extern "C" __global__ void __launch_bounds__(kInt8Threads, 1) gemv_int8_##format(GemvParams p) { \
+    DYN_SHARED(float4, x);                                                                         \
+    ops::gemv::integers<formats::Reads<Format::format>>(p, x);                                     \
   }
 M40LLM_INTEGER_FORMATS(M40LLM_KERNEL)
 #undef M40LLM_KERNEL

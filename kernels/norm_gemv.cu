@@ -10,11 +10,11 @@
 M40LLM_FORMATS(M40LLM_KERNEL)
 #undef M40LLM_KERNEL
 
-#define M40LLM_KERNEL(format, ...)                                                                       \
-  extern "C" __global__ void __launch_bounds__(kInt8Threads) norm_gemv_int8_##format(NormGemvParams p) { \
-    DYN_SHARED(float4, x);                                                                               \
-    SHARED(ops::rms_norm::Shared, sums);                                                                 \
-    ops::norm_gemv::integers<formats::Reads<Format::format>>(p, x, sums);                                \
+#define M40LLM_KERNEL(format, ...)                                                                          \
+  extern "C" __global__ void __launch_bounds__(kInt8Threads, 1) norm_gemv_int8_##format(NormGemvParams p) { \
+    DYN_SHARED(float4, x);                                                                                  \
+    SHARED(ops::rms_norm::Shared, sums);                                                                    \
+    ops::norm_gemv::integers<formats::Reads<Format::format>>(p, x, sums);                                   \
   }
 M40LLM_INTEGER_FORMATS(M40LLM_KERNEL)
 #undef M40LLM_KERNEL

@@ -24,31 +24,33 @@ __device__ __forceinline__ gemv::Held held(const float* __restrict__ weight, int
   return held;
 }
 
-/// 1 / sqrt(mean(x^2) + eps), in every thread of a block of at least rms_norm::kBlock. The order of the sum of squares is
-/// that of rms_norm's block, whose threads are this one's first. A barrier stands in it.
-__device__ __forceinline__ float scale_of(const float* __restrict__ x, int width, float eps,
-                                          rms_norm::Shared& shared) {
+/// The sum of x^2, warp by warp, into shared.sums: all threads of a block of at least rms_norm::kBlock, whose first ones add
+/// in the order of rms_norm's block.
+__device__ __forceinline__ void sum_squares(const float* __restrict__ x, int width,
+                                            rms_norm::Shared& shared) {
+  constexpr int kAtOnce = 8;
   const int thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % 32;
-  constexpr int kWarps = rms_norm::kBlock / 32;
-  constexpr int kAtOnce = 4;
-  if (thread < rms_norm::kBlock) {
-    float sum = 0.f;
-    for (int first = thread; first < width; first += kAtOnce * rms_norm::kBlock) {
-      float value[kAtOnce];
+  if (thread >= rms_norm::kBlock) return;
+  float sum = 0.f;
+  for (int first = thread; first < width; first += kAtOnce * rms_norm::kBlock) {
+    float value[kAtOnce];
 #pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        value[j] = 0.f;  // which adds nothing
-        if (first < width - j * rms_norm::kBlock) value[j] = x[first + j * rms_norm::kBlock];
-      }
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) sum = fmaf(value[j], value[j], sum);
+    for (int j = 0; j < kAtOnce; ++j) {
+      value[j] = 0.f;  // which adds nothing
+      if (first < width - j * rms_norm::kBlock) value[j] = x[first + j * rms_norm::kBlock];
     }
-    sum = warp_sum(sum);
-    if (lane == 0) shared.sums[thread / 32] = sum;
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) sum = fmaf(value[j], value[j], sum);
   }
-  __syncthreads();
-  return rms_norm::inverse_rms(warp_sum(lane < kWarps ? shared.sums[lane] : 0.f), width, eps);
+  sum = warp_sum(sum);
+  if (thread % 32 == 0) shared.sums[thread / 32] = sum;
+}
+/// Behind a barrier, 1 / sqrt(mean(x^2) + eps) in every thread.
+__device__ __forceinline__ float scale_of(const rms_norm::Shared& shared, int width, float eps) {
+  constexpr unsigned kWarps = rms_norm::kBlock / 32;
+  float sum[1] = {shared.sums[threadIdx.x % kWarps]};
+  warp_sums(sum, kWarps);
+  return rms_norm::inverse_rms(sum[0], width, eps);
 }
 
 __device__ __forceinline__ float4 scaled(const float4& x, float scale, const float4& weight) {
@@ -63,10 +65,12 @@ __device__ __forceinline__ void normed_x(const X& to, const float* __restrict__ 
                                          int stride, float eps, rms_norm::Shared& shared) {
   const int thread = static_cast<int>(threadIdx.x);
   const int step = static_cast<int>(blockDim.x);
+  sum_squares(x, width, shared);
   float4 own[gemv::Held::kQuads];
 #pragma unroll
   for (int j = 0; j < gemv::Held::kQuads; ++j) own[j] = quad_of(x, thread + j * step, width);
-  const float scale = scale_of(x, width, eps, shared);
+  __syncthreads();
+  const float scale = scale_of(shared, width, eps);
 #pragma unroll
   for (int j = 0; j < gemv::Held::kQuads; ++j) {
     const int i = thread + j * step;

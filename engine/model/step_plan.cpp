@@ -92,7 +92,9 @@ class Planner {
     planned.launches =
         variant.launches(params, device_.n_sms(), {workspace_.scratch().data(), workspace_.state().data()});
     const Launch& launch = planned.launches.front();
-    if (!launch.library_call) planned.resident = resident_form(variant.name, launch.params_as<Params>());
+    const bool of_integers = std::string_view(variant.name) == kInt8Variant;  // no resident kernel has them
+    if (!launch.library_call && !of_integers)
+      planned.resident = resident_form(variant.name, launch.params_as<Params>());
     planned.writes = writes;
     return planned;
   }

@@ -46,7 +46,7 @@ const Op<GateUpParams>& gate_up_op(Format format, Activations activations) {
   static constexpr Op<GateUpParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                            \
-  {.name = "int8",                                             \
+  {.name = kInt8Variant,                                       \
    .kernel = {"gate_up_int8_" #format, gate_up_int8_##format}, \
    .config = nullptr,                                          \
    .chain = exact,                                             \

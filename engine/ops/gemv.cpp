@@ -58,7 +58,7 @@ const Op<GemvParams>& gemv_op(Format format, Activations activations) {
   static constexpr Op<GemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                      \
-  {.name = "int8",                                       \
+  {.name = kInt8Variant,                                 \
    .kernel = {"gemv_int8_" #format, gemv_int8_##format}, \
    .config = with_integers,                              \
    .chain = chain_int8,                                  \

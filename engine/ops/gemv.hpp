@@ -18,6 +18,8 @@ enum class Activations : std::uint8_t {
   int8,  ///< x rounded to 8 bits by blocks of 32 (kernels/int8.cuh)
 };
 
+/// The name of the variants that take 8-bit activations.
+inline constexpr const char* kInt8Variant = "int8";
 constexpr std::string_view name_of(Activations activations) {
   return activations == Activations::int8 ? "int8" : "float32";
 }

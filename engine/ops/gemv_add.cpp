@@ -54,7 +54,7 @@ const Op<GemvAddParams>& gemv_add_op(Format format, Activations activations) {
   static constexpr Op<GemvAddParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                              \
-  {.name = "int8",                                               \
+  {.name = kInt8Variant,                                         \
    .kernel = {"gemv_add_int8_" #format, gemv_add_int8_##format}, \
    .config = nullptr,                                            \
    .chain = exact,                                               \

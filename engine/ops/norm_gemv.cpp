@@ -45,7 +45,7 @@ const Op<NormGemvParams>& norm_gemv_op(Format format, Activations activations) {
   static constexpr Op<NormGemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                                \
-  {.name = "int8",                                                 \
+  {.name = kInt8Variant,                                           \
    .kernel = {"norm_gemv_int8_" #format, norm_gemv_int8_##format}, \
    .config = nullptr,                                              \
    .chain = exact,                                                 \

@@ -56,7 +56,7 @@ const Op<QkvParams>& qkv_op(Format format, Activations activations) {
   static constexpr Op<QkvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                    \
-  {.name = "int8",                                     \
+  {.name = kInt8Variant,                               \
    .kernel = {"qkv_int8_" #format, qkv_int8_##format}, \
    .config = nullptr,                                  \
    .chain = exact,                                     \
