@@ -19,6 +19,11 @@ Work work(const GateUpParams& p) {
   const Work work = product_work(p.gate);
   return {2 * work.bytes - 4.0 * p.gate.rows, 2 * work.flops + 4.0 * p.gate.cols + 4.0 * p.gate.rows};
 }
+ProductRounds rounds(const GateUpParams& p) {
+  Matrix both = p.gate;
+  both.rows *= 2;
+  return product_rounds(both);
+}
 bool applies(const GateUpParams& p) { return p.gate.stride <= kWidestNormed; }
 
 }  // namespace
@@ -36,7 +41,7 @@ const Op<GateUpParams>& gate_up_op(Format format) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)                                                                               \
   {"gate_up_" #format, "gate_up", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), \
-   work},
+   work, rounds},
   static constexpr Op<GateUpParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];

@@ -17,6 +17,7 @@ LaunchConfig with_x(const GemvParams& p) {
 }
 int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
+ProductRounds rounds(const GemvParams& p) { return product_rounds(p.a); }
 
 }  // namespace
 
@@ -37,7 +38,7 @@ const Op<GemvParams>& gemv_op(Format format) {
   static constexpr Variant<GemvParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
 #undef M40LLM_VARIANTS
 #define M40LLM_OP(format, ...) \
-  {"gemv_" #format, "gemv", kVariants[static_cast<std::size_t>(Format::format)], work},
+  {"gemv_" #format, "gemv", kVariants[static_cast<std::size_t>(Format::format)], work, rounds},
   static constexpr Op<GemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];

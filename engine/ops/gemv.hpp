@@ -37,5 +37,14 @@ inline Work product_work(const Matrix& a) {
   const double n = static_cast<double>(a.rows) * a.cols;
   return {n * bits_per_weight(a.format) / 8 + 4.0 * (a.cols + a.rows), 2 * n};
 }
+/// Of a product whose units are of so many rows: what a lane has in flight is as much of one row as of two.
+inline ProductRounds product_rounds(const Matrix& a, int rows_a_unit = kProductRows) {
+  const FormatTraits& f = traits(a.format);
+  const int ahead = kProductRows * f.ahead;
+  const double units = div_up(a.rows, rows_a_unit);
+  const double by_a_warp = div_up(a.stride / f.piece, static_cast<int>(kWarpSize));  // pieces, a lane each
+  return {static_cast<double>(a.rows) * a.cols, ahead * f.piece, units,
+          units * by_a_warp * rows_a_unit / ahead};
+}
 
 }  // namespace m40llm

@@ -23,6 +23,7 @@ Work work(const GemvAddParams& p) {
   Work work = product_work(p.a);
   return {work.bytes + 4.0 * p.a.rows, work.flops + p.a.rows};
 }
+ProductRounds rounds(const GemvAddParams& p) { return product_rounds(p.a, 1); }
 
 }  // namespace
 
@@ -42,7 +43,7 @@ const Op<GemvAddParams>& gemv_add_op(Format format) {
   static constexpr Variant<GemvAddParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
 #undef M40LLM_VARIANTS
 #define M40LLM_OP(format, ...) \
-  {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work},
+  {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work, rounds},
   static constexpr Op<GemvAddParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];

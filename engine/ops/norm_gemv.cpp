@@ -18,6 +18,7 @@ Work work(const NormGemvParams& p) {
   const Work work = product_work(p.a);
   return {work.bytes + 4.0 * p.a.cols, work.flops + 4.0 * p.a.cols};
 }
+ProductRounds rounds(const NormGemvParams& p) { return product_rounds(p.a); }
 bool applies(const NormGemvParams& p) { return p.a.stride <= kWidestNormed; }
 
 }  // namespace
@@ -35,7 +36,7 @@ const Op<NormGemvParams>& norm_gemv_op(Format format) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)        \
   {"norm_gemv_" #format, "norm_gemv", \
-   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work, rounds},
   static constexpr Op<NormGemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];

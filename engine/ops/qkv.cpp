@@ -29,6 +29,11 @@ Work work(const QkvParams& p) {
   return {n * bits_per_weight(matrix_of(p).format) / 8 + 8.0 * p.width + stored + 4.0 * p.n_rotated,
           2 * n + 4.0 * p.width + 3.0 * (p.q.rows + p.k.rows)};
 }
+ProductRounds rounds(const QkvParams& p) {
+  Matrix all = matrix_of(p);
+  all.rows = p.q.rows + p.k.rows + p.v.rows;
+  return product_rounds(all);
+}
 bool applies(const QkvParams& p) { return p.stride <= kWidestNormed; }
 
 }  // namespace
@@ -44,8 +49,9 @@ const Op<QkvParams>& qkv_op(Format format) {
    .config_on = config},
   static constexpr Variant<QkvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
-#define M40LLM_OP(format, ...) \
-  {"qkv_" #format, "qkv", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+#define M40LLM_OP(format, ...)                                                                             \
+  {"qkv_" #format, "qkv", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work, \
+   rounds},
   static constexpr Op<QkvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   return kOps[static_cast<std::size_t>(format)];
