@@ -10,9 +10,11 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const GateUpParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.gate.rows, n_sms, traits(p.gate.format).sm_blocks)},
+  const unsigned shared_bytes = padded_x_bytes(p.gate);
+  return overlapping({{walking_blocks(kProductRows * p.gate.rows, n_sms, traits(p.gate.format).sm_blocks,
+                                      shared_bytes + kNormSharedBytes)},
                       kProductBlock,
-                      padded_x_bytes(p.gate)});
+                      shared_bytes});
 }
 int exact(const GateUpParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GateUpParams& p) {

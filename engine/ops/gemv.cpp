@@ -21,10 +21,13 @@ ProductRounds rounds(const GemvParams& p) { return product_rounds(p.a); }
 
 }  // namespace
 
-unsigned walking_blocks(int rows, int n_sms, int sm_blocks) {
+unsigned walking_blocks(int rows, int n_sms, int sm_blocks, unsigned shared_bytes) {
   const auto needed = static_cast<int>(product_blocks(rows));
   if (needed <= n_sms) return static_cast<unsigned>(needed);
-  return static_cast<unsigned>(std::min(div_up(needed, n_sms), sm_blocks) * n_sms);
+  constexpr int kGranule = kGm200.shared_granularity_bytes;
+  const int block_bytes = std::max(div_up(static_cast<int>(shared_bytes), kGranule), 1) * kGranule;
+  const int at_once = std::min(sm_blocks, kGm200.shared_bytes_per_sm / block_bytes);
+  return static_cast<unsigned>(std::min(div_up(needed, n_sms), at_once) * n_sms);
 }
 
 const Op<GemvParams>& gemv_op(Format format) {

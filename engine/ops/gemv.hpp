@@ -17,17 +17,19 @@ inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 constexpr unsigned product_blocks(int rows) {
   return udiv_up(rows, kProductRows * kProductBlock / kWarpSize);
 }
-/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, at most sm_blocks, or
-/// one on some.
-unsigned walking_blocks(int rows, int n_sms, int sm_blocks);
+/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, or one on some; at most
+/// sm_blocks an SM, and at most those that an M40's has shared memory for, of which each takes shared_bytes.
+unsigned walking_blocks(int rows, int n_sms, int sm_blocks, unsigned shared_bytes);
 /// x in shared memory, a float4 of gap behind every eight.
 constexpr unsigned padded_x_bytes(const Matrix& a) { return static_cast<unsigned>(a.stride) / 32 * 36 * 4; }
 constexpr bool x_fits_shared(const Matrix& a) {
   return padded_x_bytes(a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
 }
-/// The widest row that is normalized in shared memory: the sums of 32 warps stand beside it.
-inline constexpr int kWidestNormed = (kGm200.shared_bytes_per_block - 32 * static_cast<int>(sizeof(float))) /
-                                     (36 * static_cast<int>(sizeof(float))) * 32;
+/// What stands beside a row that is normalized in shared memory: the sums of 32 warps, and of qkv the token's place.
+inline constexpr int kNormSharedBytes = 36 * static_cast<int>(sizeof(float));
+/// The widest such row.
+inline constexpr int kWidestNormed =
+    (kGm200.shared_bytes_per_block - kNormSharedBytes) / (36 * static_cast<int>(sizeof(float))) * 32;
 /// The longest chain of roundings of one element.
 constexpr int product_chain(const Matrix& a) {
   const FormatTraits& f = traits(a.format);

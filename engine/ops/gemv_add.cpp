@@ -12,11 +12,13 @@ namespace m40llm {
 namespace {
 
 LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock});
+  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks, 0)}, kProductBlock});
 }
 LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
-  return overlapping(
-      {{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock, padded_x_bytes(p.a)});
+  const unsigned shared_bytes = padded_x_bytes(p.a);
+  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks, shared_bytes)},
+                      kProductBlock,
+                      shared_bytes});
 }
 int exact(const GemvAddParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GemvAddParams& p) {

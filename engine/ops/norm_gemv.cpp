@@ -10,8 +10,11 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const NormGemvParams& p, int n_sms) {
+  const unsigned shared_bytes = padded_x_bytes(p.a);
   return overlapping(
-      {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks)}, kProductBlock, padded_x_bytes(p.a)});
+      {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks, shared_bytes + kNormSharedBytes)},
+       kProductBlock,
+       shared_bytes});
 }
 int exact(const NormGemvParams&, int) { return 0; }  // the bits of separate ops
 Work work(const NormGemvParams& p) {

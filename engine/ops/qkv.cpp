@@ -16,10 +16,12 @@ Matrix matrix_of(const QkvParams& p) {
 }
 
 LaunchConfig config(const QkvParams& p, int n_sms) {
-  return overlapping(
-      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, traits(matrix_of(p).format).sm_blocks)},
-       kProductBlock,
-       padded_x_bytes(matrix_of(p))});
+  const Matrix some = matrix_of(p);
+  const unsigned shared_bytes = padded_x_bytes(some);
+  return overlapping({{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, traits(some.format).sm_blocks,
+                                      shared_bytes + kNormSharedBytes)},
+                      kProductBlock,
+                      shared_bytes});
 }
 int exact(const QkvParams&, int) { return 0; }  // the bits of separate ops
 Work work(const QkvParams& p) {
