@@ -136,24 +136,20 @@ int run(const std::vector<std::string>& command) {
   std::size_t failed = 0;
   for (const Row& row : rows) {
     if (interrupted()) break;
-    const KernelResources* kernel = find_resources(kGm200.arch, row.kernel);
-    if (kernel == nullptr) {
-      throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + row.kernel +
-                  "': build with " + kGm200.arch + " among the arches");
-    }
+    const KernelResources& kernel = sm52_resources(row.kernel);
     const LaunchConfig& launch = row.launch;
-    const Occupancy o = occupancy(kGm200, *kernel, launch);
-    log.append(record(*row.suite, row.variant, row.shape, launch, *kernel, o));
+    const Occupancy o = occupancy(kGm200, kernel, launch);
+    log.append(record(*row.suite, row.variant, row.shape, launch, kernel, o));
     const ProductRounds rounds = row.suite->rounds(row.shape);
     const std::string shared =
-        std::to_string(kernel->static_shared_bytes) + "+" + std::to_string(launch.shared_bytes);
+        std::to_string(kernel.static_shared_bytes) + "+" + std::to_string(launch.shared_bytes);
     std::printf("%-26s %-12s %4d %11s %5d %6d %8d %4.0f%%  %-9s %5lld %4.0f%% %5s %8s %6s  %s\n",
-                row.name().c_str(), text(launch).c_str(), kernel->registers, shared.c_str(),
-                kernel->local_bytes, o.blocks_per_sm, kGm200.n_sms * o.blocks_per_sm, 100 * o.occupancy,
+                row.name().c_str(), text(launch).c_str(), kernel.registers, shared.c_str(),
+                kernel.local_bytes, o.blocks_per_sm, kGm200.n_sms * o.blocks_per_sm, 100 * o.occupancy,
                 to_string(o.limiter).data(), o.waves, 100 * o.tail_fraction,
-                rounds.weights == 0 ? "" : std::to_string(kernel->loop_instructions).c_str(),
-                a_weight(loop_instructions_a_weight(*kernel, rounds)).c_str(),
-                a_weight(instructions_a_weight(*kernel, rounds)).c_str(), to_string(row.shape).c_str());
+                rounds.weights == 0 ? "" : std::to_string(kernel.loop_instructions).c_str(),
+                a_weight(loop_instructions_a_weight(kernel, rounds)).c_str(),
+                a_weight(instructions_a_weight(kernel, rounds)).c_str(), to_string(row.shape).c_str());
     ++done;
     if (o.limiter == Limiter::invalid) {
       ++failed;

@@ -1,7 +1,6 @@
 #include "bench/plan_table.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <iomanip>
 #include <span>
 #include <sstream>
@@ -9,7 +8,6 @@
 
 #include "bench/roofline.hpp"
 #include "engine/device/image.hpp"
-#include "engine/error.hpp"
 #include "kernels/chip.hpp"
 
 namespace m40llm::bench {
@@ -72,13 +70,7 @@ std::string number(double value, int decimals = 0) {
 
 /// The machine code of a product, of which instructions are counted.
 const KernelResources& product_kernel(const PlannedOp& op) {
-  const std::string name = op.launches.front().kernel.name;
-  const KernelResources* const kernel = find_resources(kGm200.arch, name);
-  if (kernel == nullptr) {
-    throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + name +
-                "': build with " + kGm200.arch + " among the arches");
-  }
-  return *kernel;
+  return sm52_resources(op.launches.front().kernel.name);
 }
 
 /// On a Tesla M40. Instructions are those of products: other ops are small, or read the cache.

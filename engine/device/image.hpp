@@ -40,6 +40,8 @@ std::string_view images_toolkit();
 /// other kernels stand beside it. Throws Error on an unknown kernel.
 std::uint64_t code_hash(std::string_view kernel);
 
+/// What a kernel needs on sm_52. Throws Error on one that this build has no image of for it.
+const KernelResources& sm52_resources(std::string_view kernel);
 /// The kernel's resources on one arch, or nullptr.
 const KernelResources* find_resources(std::string_view arch, std::string_view kernel);
 /// The image of one arch that holds the kernel, or nullptr.

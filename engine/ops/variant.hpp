@@ -21,7 +21,7 @@ struct ProductRounds {
   double weights = 0;    ///< of the op; 0: it is no product
   int lane_weights = 0;  ///< that a lane takes in one round of the loop over pieces, if the row is that long
   double units = 0;      ///< rounds of the loop over units
-  double pieces = 0;     ///< and of the loop in it over a unit's pieces: of its last round what is not jumped over
+  double pieces = 0;     ///< and of the loop in it over a unit's pieces, less what its last round skips
 };
 
 /// Device memory that a variant works in besides that of its parameters; 256-byte aligned.

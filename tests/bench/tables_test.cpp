@@ -9,7 +9,6 @@
 #include "bench/suite.hpp"
 #include "engine/device/image.hpp"
 #include "engine/device/occupancy.hpp"
-#include "engine/error.hpp"
 #include "engine/model/pack.hpp"
 #include "engine/ops/attention_decode.hpp"
 #include "engine/ops/embedding.hpp"
@@ -102,12 +101,6 @@ std::string unfit(const KernelResources& kernel, const LaunchConfig& launch) {
          " waves, expected 1";
 }
 
-const KernelResources& resources(const std::string& kernel) {
-  const KernelResources* const found = find_resources(kGm200.arch, kernel);
-  if (found == nullptr) throw Error("no " + std::string(kGm200.arch) + " image of kernel '" + kernel + "'");
-  return *found;
-}
-
 /// Every launch of a step's products and of attention, of every format, on the rows of the widths that models have.
 template <class See>
 void for_each_resident_launch(const See& see) {
@@ -146,7 +139,7 @@ TEST(Tables, LaunchesMadeForAnM40AreOneWaveThere) {
   std::set<std::string> faults;
   for_each_resident_launch([&](const Launch& launch) {
     kernels.insert(launch.kernel.name);
-    if (const std::string fault = unfit(resources(launch.kernel.name), launch.config); !fault.empty())
+    if (const std::string fault = unfit(sm52_resources(launch.kernel.name), launch.config); !fault.empty())
       faults.insert(fault);
   });
   EXPECT_GE(kernels.size(), 5 * std::size(kFormats) + 1);
@@ -157,7 +150,7 @@ TEST(Tables, LaunchesMadeForAnM40AreOneWaveThere) {
 TEST(Tables, ALaunchThatIsNotOneWaveIsSeen) {
   std::size_t n_full = 0;
   for_each_resident_launch([&](const Launch& launch) {
-    const KernelResources fits = resources(launch.kernel.name);
+    const KernelResources fits = sm52_resources(launch.kernel.name);
     KernelResources kernel = fits;
     kernel.spill_bytes = 4;
     EXPECT_NE(unfit(kernel, launch.config).find("4 of spills"), std::string::npos);
@@ -201,7 +194,7 @@ TEST(Tables, ProductsHaveTheTwoLoopsThatAreCounted) {
     const ProductRounds rounds = suite->rounds(shape);
     if (rounds.weights == 0) continue;
     for (const bench::VariantInfo& variant : suite->variants()) {
-      const KernelResources& kernel = resources(variant.kernel);
+      const KernelResources& kernel = sm52_resources(variant.kernel);
       ++n_kernels;
       EXPECT_GE(kernel.loop_instructions, rounds.lane_weights) << kernel.name;
       EXPECT_LE(kernel.loop_instructions, 16 * rounds.lane_weights) << kernel.name;
