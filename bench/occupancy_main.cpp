@@ -122,13 +122,13 @@ int run(const std::vector<std::string>& command) {
   }
   if (rows.empty()) throw Error("no kernel matches --filter '" + filter + "'");
 
+  std::cerr << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
+            << kGm200.n_sms << " SMs) from the kernels' machine code\n";
+  RunLog log(json, command, nullptr);
   std::cerr
-      << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", " << kGm200.n_sms
-      << " SMs) from the kernels' machine code\n"
       << "read off it: regs, shared (static + the launch's dynamic), local, loop (instructions of a "
          "product's main loop, all that stand in it); modelled: the others. i/w: instructions of a thread "
          "for a weight, by the main loop alone and with what a row's end takes at the shape\n";
-  RunLog log(json, command, nullptr);
   std::printf("%-26s %-12s %4s %11s %5s %6s %8s %5s  %-9s %5s %5s %5s %8s %6s  %s\n", "op/variant", "launch",
               "regs", "shared", "local", "blk/SM", "resident", "occ", "limiter", "waves", "tail", "loop",
               "i/w loop", "i/w", "shape");

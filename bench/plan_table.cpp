@@ -83,10 +83,13 @@ struct Row {
   std::string label, op, format, grid, bytes, share, flops, a_weight, time_us, bound;
 };
 void append(std::ostringstream& out, const Row& row) {
-  out << std::left << std::setw(24) << row.label << std::setw(30) << row.op << std::setw(8) << row.format
-      << std::setw(14) << row.grid << std::right << std::setw(13) << row.bytes << std::setw(9) << row.share
-      << std::setw(14) << row.flops << std::setw(7) << row.a_weight << std::setw(10) << row.time_us
-      << std::setw(7) << row.bound << "\n";
+  std::ostringstream line;
+  line << std::left << std::setw(24) << row.label << std::setw(30) << row.op << std::setw(8) << row.format
+       << std::setw(14) << row.grid << std::right << std::setw(13) << row.bytes << std::setw(9) << row.share
+       << std::setw(14) << row.flops << std::setw(7) << row.a_weight << std::setw(10) << row.time_us
+       << std::setw(7) << row.bound;
+  const std::string text = line.str();
+  out << text.substr(0, text.find_last_not_of(' ') + 1) << "\n";
 }
 
 /// "12.34 ms a token, 81.0 tokens/s"
