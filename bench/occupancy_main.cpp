@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <set>
@@ -5,13 +6,14 @@
 #include "bench/options.hpp"
 #include "bench/pattern.hpp"
 #include "bench/provenance.hpp"
+#include "bench/roofline.hpp"
 #include "bench/run_log.hpp"
 #include "bench/suite.hpp"
 #include "engine/device/occupancy.hpp"
 #include "engine/error.hpp"
 
 /// m40llm-occupancy: how many warps every kernel keeps on an SM of the Tesla M40, by its machine code and its
-/// launches.
+/// launches, and how many instructions its products take for a weight.
 namespace m40llm::bench {
 namespace {
 
@@ -21,6 +23,22 @@ std::string text(const LaunchConfig& launch) {
   std::string grid = std::to_string(launch.grid.x);
   if (launch.grid.y > 1) grid += "x" + std::to_string(launch.grid.y);
   return grid + " x " + std::to_string(launch.block);
+}
+
+/// The first that applies, as in the op's table.
+bool is_default(const Suite& suite, const VariantInfo& variant, const Shape& shape) {
+  const std::vector<VariantInfo> all = suite.variants();
+  const auto chosen =
+      std::ranges::find_if(all, [&](const VariantInfo& v) { return suite.applies(v.name, shape); });
+  return chosen != all.end() && chosen->name == variant.name;
+}
+
+/// "4.56", or nothing where there is no product.
+std::string a_weight(double instructions) {
+  if (instructions == 0) return "";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", instructions);
+  return text;
 }
 
 Json record(const Suite& suite, const VariantInfo& variant, const Shape& shape, const LaunchConfig& launch,
@@ -56,12 +74,14 @@ int run(const std::vector<std::string>& command) {
   std::string filter;
   std::string device = "auto";
   std::string image = "auto";
+  bool only_default = false;
   CommandLine line(
       "Theoretical occupancy of every kernel and launch on the Tesla M40 (sm_52), from its machine code. "
       "Needs no "
       "device and opens none.",
       kProgram);
   line.text("--filter", filter, "only lines \"op/variant shape\" that contain a match", "REGEX");
+  line.flag("--default", only_default, "only the variants that the engine chooses at these shapes");
   line.text("--device", device, "auto, cuda, cuda:N or simt, as everywhere; the figures do not depend on it",
             "NAME");
   line.text("--image", image, "the kernels' machine code: auto or sm_52, which is the same here", "ARCH");
@@ -88,8 +108,8 @@ int run(const std::vector<std::string>& command) {
       std::set<std::string> seen;
       for (const Shape& shape : suite->shapes(Sweep::model)) {
         Row row{suite.get(), variant, shape, {}, {}};
-        if (!suite->applies(variant.name, shape) || !wanted.is_in(row.name() + " " + to_string(shape)) ||
-            !seen.insert(to_string(shape)).second)
+        if (!suite->applies(variant.name, shape) || (only_default && !is_default(*suite, variant, shape)) ||
+            !wanted.is_in(row.name() + " " + to_string(shape)) || !seen.insert(to_string(shape)).second)
           continue;
         for (const Launch& launch : suite->launches(variant.name, shape, kGm200.n_sms)) {
           if (launch.library_call) continue;  // whose kernels are not ours to look at
@@ -105,25 +125,31 @@ int run(const std::vector<std::string>& command) {
   std::cerr << "device: none needed; modelled for " << kGm200.name << " (" << kGm200.arch << ", "
             << kGm200.n_sms << " SMs) from the kernels' machine code\n";
   RunLog log(json, command, nullptr);
-  std::printf("%-26s %-12s %4s %6s %5s %6s %5s  %-9s %6s %5s  %s\n", "op/variant", "launch", "regs", "shared",
-              "local", "blk/SM", "occ", "limiter", "waves", "tail", "shape");
+  std::cerr
+      << "read off it: regs, shared (static + the launch's dynamic), local, loop (instructions of a "
+         "product's main loop, all that stand in it); modelled: the others. i/w: instructions of a thread "
+         "for a weight, by the main loop alone and with what a row's end takes at the shape\n";
+  std::printf("%-26s %-12s %4s %11s %5s %6s %8s %5s  %-9s %5s %5s %5s %8s %6s  %s\n", "op/variant", "launch",
+              "regs", "shared", "local", "blk/SM", "resident", "occ", "limiter", "waves", "tail", "loop",
+              "i/w loop", "i/w", "shape");
   std::size_t done = 0;
   std::size_t failed = 0;
   for (const Row& row : rows) {
     if (interrupted()) break;
-    const KernelResources* kernel = find_resources(kGm200.arch, row.kernel);
-    if (kernel == nullptr) {
-      throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + row.kernel +
-                  "': build with " + kGm200.arch + " among the arches");
-    }
+    const KernelResources& kernel = sm52_resources(row.kernel);
     const LaunchConfig& launch = row.launch;
-    const Occupancy o = occupancy(kGm200, *kernel, launch);
-    log.append(record(*row.suite, row.variant, row.shape, launch, *kernel, o));
-    std::printf("%-26s %-12s %4d %6u %5d %6d %4.0f%%  %-9s %6lld %4.0f%%  %s\n", row.name().c_str(),
-                text(launch).c_str(), kernel->registers,
-                static_cast<unsigned>(kernel->static_shared_bytes) + launch.shared_bytes, kernel->local_bytes,
-                o.blocks_per_sm, 100 * o.occupancy, to_string(o.limiter).data(), o.waves,
-                100 * o.tail_fraction, to_string(row.shape).c_str());
+    const Occupancy o = occupancy(kGm200, kernel, launch);
+    log.append(record(*row.suite, row.variant, row.shape, launch, kernel, o));
+    const ProductRounds rounds = row.suite->rounds(row.shape);
+    const std::string shared =
+        std::to_string(kernel.static_shared_bytes) + "+" + std::to_string(launch.shared_bytes);
+    std::printf("%-26s %-12s %4d %11s %5d %6d %8d %4.0f%%  %-9s %5lld %4.0f%% %5s %8s %6s  %s\n",
+                row.name().c_str(), text(launch).c_str(), kernel.registers, shared.c_str(),
+                kernel.local_bytes, o.blocks_per_sm, kGm200.n_sms * o.blocks_per_sm, 100 * o.occupancy,
+                to_string(o.limiter).data(), o.waves, 100 * o.tail_fraction,
+                rounds.weights == 0 ? "" : std::to_string(kernel.loop_instructions).c_str(),
+                a_weight(loop_instructions_a_weight(kernel, rounds)).c_str(),
+                a_weight(instructions_a_weight(kernel, rounds)).c_str(), to_string(row.shape).c_str());
     ++done;
     if (o.limiter == Limiter::invalid) {
       ++failed;

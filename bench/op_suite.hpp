@@ -374,6 +374,10 @@ class OpSuite : public Suite {
     check(shape);
     return op_->variant(variant).launches(without_pointers(shape), n_sms, {});
   }
+  ProductRounds rounds(const Shape& shape) const final {
+    check(shape);
+    return op_->rounds == nullptr ? ProductRounds{} : op_->rounds(without_pointers(shape));
+  }
   int chain(std::string_view variant, const Shape& shape) const final {
     check(shape);
     return op_->variant(variant).chain(without_pointers(shape), positions(shape));

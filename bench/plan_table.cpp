@@ -6,6 +6,10 @@
 #include <sstream>
 #include <vector>
 
+#include "bench/roofline.hpp"
+#include "engine/device/image.hpp"
+#include "kernels/chip.hpp"
+
 namespace m40llm::bench {
 namespace {
 
@@ -58,38 +62,61 @@ std::vector<Run> runs_of(Ops ops) {
   return runs;
 }
 
-std::string number(double value) {
+std::string number(double value, int decimals = 0) {
   std::ostringstream out;
-  out << std::fixed << std::setprecision(0) << value;
+  out << std::fixed << std::setprecision(decimals) << value;
   return out.str();
 }
 
-void append(std::ostringstream& out, const std::string& label, const std::string& op, std::string_view format,
-            const std::string& grid, const Work& work, const std::string& share) {
-  out << std::left << std::setw(24) << label << std::setw(30) << op << std::setw(8) << format << std::setw(14)
-      << grid << std::right << std::setw(13) << number(work.bytes) << std::setw(9) << share << std::setw(14)
-      << number(work.flops) << "\n";
+/// The machine code of a product, of which instructions are counted.
+const KernelResources& product_kernel(const PlannedOp& op) {
+  return sm52_resources(op.launches.front().kernel.name);
+}
+
+/// On a Tesla M40. Instructions are those of products: other ops are small, or read the cache.
+Roofline on_m40(const PlannedOp& op, int n_positions) {
+  const double instructions = op.rounds.weights == 0 ? 0 : issued_by_warps(product_kernel(op), op.rounds);
+  return roofline(kGm200, kGm200Speed, op.work_at(n_positions).bytes, instructions);
+}
+
+struct Row {
+  std::string label, op, format, grid, bytes, share, flops, a_weight, time_us, bound;
+};
+void append(std::ostringstream& out, const Row& row) {
+  std::ostringstream line;
+  line << std::left << std::setw(24) << row.label << std::setw(30) << row.op << std::setw(8) << row.format
+       << std::setw(14) << row.grid << std::right << std::setw(13) << row.bytes << std::setw(9) << row.share
+       << std::setw(14) << row.flops << std::setw(7) << row.a_weight << std::setw(10) << row.time_us
+       << std::setw(7) << row.bound;
+  const std::string text = line.str();
+  out << text.substr(0, text.find_last_not_of(' ') + 1) << "\n";
+}
+
+/// "12.34 ms a token, 81.0 tokens/s"
+std::string token_time(double us) {
+  return number(us / 1e3, 2) + " ms a token, " + number(1e6 / us, 1) + " tokens/s";
 }
 
 }  // namespace
 
 std::string plan_table(const StepPlan& plan, int n_positions) {
   Work total;
+  double time_us = 0;
   std::size_t launches = 0;
   for (const PlannedOp& op : plan) {
     total.bytes += op.work_at(n_positions).bytes;
     total.flops += op.work_at(n_positions).flops;
+    time_us += on_m40(op, n_positions).time_us();
     launches += op.launches.size();
   }
   std::ostringstream out;
   out << "plan of a step that attends to " << n_positions
       << " positions (modelled: each input read once, each output written once; figures of one layer, shares "
+         "of all that are alike; i/w: instructions of sm_52's machine code for a weight; M40 us: the longer "
          "of "
-         "all that are alike)\n";
-  out << std::left << std::setw(24) << "label" << std::setw(30) << "op/variant" << std::setw(8) << "format"
-      << std::setw(14) << "grid x block" << std::right << std::setw(13) << "bytes" << std::setw(9) << "share"
-      << std::setw(14) << "flops"
-      << "\n";
+         "bytes over bandwidth and instructions over issue rate)\n";
+  append(out, {"label", "op/variant", "format", "grid x block", "bytes", "share", "flops", "i/w", "M40 us",
+               "bound"});
   for (const Run& run : runs_of(plan)) {
     const int layer = run.first.front().layer;
     if (layer >= 0) {
@@ -99,13 +126,20 @@ std::string plan_table(const StepPlan& plan, int n_positions) {
     }
     for (const PlannedOp& op : run.first) {
       const Work work = op.work_at(n_positions);
-      std::ostringstream share;
-      share << std::fixed << std::setprecision(2) << 100 * run.n_layers * work.bytes / total.bytes << " %";
-      append(out, (layer >= 0 ? "  " : "") + std::string(op.label), op.op + "/" + op.variant, op.format,
-             grid_of(op), work, share.str());
+      const Roofline time = on_m40(op, n_positions);
+      const bool product = op.rounds.weights > 0;
+      append(out, {(layer >= 0 ? "  " : "") + op.label, op.op + "/" + op.variant, std::string(op.format),
+                   grid_of(op), number(work.bytes),
+                   number(100 * run.n_layers * work.bytes / total.bytes, 2) + " %", number(work.flops),
+                   product ? number(instructions_a_weight(product_kernel(op), op.rounds), 2) : "",
+                   number(time.time_us(), 1), time.by_issue() ? "issue" : "bytes"});
     }
   }
-  append(out, "total", std::to_string(launches) + " launches a token", "", "", total, "100.00 %");
+  append(out, {"total", std::to_string(launches) + " launches a token", "", "", number(total.bytes),
+               "100.00 %", number(total.flops), "", number(time_us, 1), ""});
+  out << "modelled for a " << kGm200.name << ": " << token_time(time_us) << "; with "
+      << number(kGm200Speed.launch_us, 1) << " us for each launch "
+      << token_time(time_us + static_cast<double>(launches) * kGm200Speed.launch_us) << "\n";
   return out.str();
 }
 

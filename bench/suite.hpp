@@ -101,6 +101,8 @@ class Suite {
   /// What the variant launches on a GPU of n_sms SMs, in order, at least one; to be looked at: its parameters
   /// have no pointers.
   virtual std::vector<Launch> launches(std::string_view variant, const Shape& shape, int n_sms) const = 0;
+  /// How often warps go round the loops of a product; zeros of any other op.
+  virtual ProductRounds rounds(const Shape& shape) const = 0;
   /// The longest chain of roundings that the variant declares for the shape.
   virtual int chain(std::string_view variant, const Shape& shape) const = 0;
   /// Its outputs must have the bits of separate ops, each judged by a suite of its own: it has no bounds, and so no use

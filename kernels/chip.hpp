@@ -41,4 +41,18 @@ inline constexpr ChipLimits kGm200{.name = "Tesla M40",
                                    .grid_x = 0x7fffffff,
                                    .grid_y = 65535};
 
+/// What bounds a kernel's time on a chip: for models of it, which are no measurements.
+struct ChipSpeed {
+  double bandwidth_bytes_per_s;  ///< that a copy reaches
+  double clock_hz;
+  int issues_a_clock;  ///< instructions of warps that an SM's schedulers start a clock
+  double launch_us;    ///< that a launch adds
+};
+
+/// Tesla M40: 78 % of 288.4 GB/s, which copies reach on this chip with ECC off; the boost clock; four schedulers an SM, each
+/// counted with one instruction a clock, though some pairs go together; a quarter of 32.3 us, which four launches were
+/// published to take on an M40.
+inline constexpr ChipSpeed kGm200Speed{
+    .bandwidth_bytes_per_s = 225e9, .clock_hz = 1114e6, .issues_a_clock = 4, .launch_us = 32.3 / 4};
+
 }  // namespace m40llm

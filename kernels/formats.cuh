@@ -1,8 +1,8 @@
 #pragma once
 // How kernels read weights: a trait for each format. What products need of one:
 //   kFormat       its row in formats.h
+//   kAhead        pieces of a row that a lane has in flight, each formats.h's `piece` weights: 16 bytes of values if it can
 //   Sum           what a lane sums into, and join(sum): its total
-//   kAhead        pieces that a lane has in flight, each formats.h's `piece` weights: 16 bytes of values if it can
 //   load(row, i)  piece i of a row: weights alone, without x
 //   multiply_add  sum += piece . x, where x[j] is its float4 j: a piece's weights need not stand in a row
 // and what embedding needs: weight(matrix, i), the weight at index row * stride + column.
@@ -34,10 +34,15 @@ __device__ __forceinline__ T element(const unsigned char* bytes, long long i) {
 __device__ __forceinline__ float join(float4 sum) { return (sum.x + sum.y) + (sum.z + sum.w); }
 __device__ __forceinline__ float join(float sum) { return sum; }
 
-struct F32 {
-  static constexpr Format kFormat = Format::f32;
+/// What a trait has from its row in formats.h.
+template <Format format>
+struct Of {
+  static constexpr Format kFormat = format;
+  static constexpr int kAhead = kFormats[static_cast<int>(format)].ahead;
+};
+
+struct F32 : Of<Format::f32> {
   using Sum = float4;
-  static constexpr int kAhead = 8;
   using Piece = float4;
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return element<float4>(row.values, i);
@@ -70,10 +75,8 @@ __device__ __forceinline__ void multiply_add_eight(float4& sum, const Floats8& w
   sum.w = fmaf(w.v[7], x1.w, sum.w);
 }
 
-struct F16 {
-  static constexpr Format kFormat = Format::f16;
+struct F16 : Of<Format::f16> {
   using Sum = float4;
-  static constexpr int kAhead = 8;
   using Piece = uint4;
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return element<uint4>(row.values, i);
@@ -88,10 +91,8 @@ struct F16 {
 };
 
 /// The upper half of a float's bits, the lower one 0: exact, and one operation on integers.
-struct BF16 {
-  static constexpr Format kFormat = Format::bf16;
+struct BF16 : Of<Format::bf16> {
   using Sum = float4;
-  static constexpr int kAhead = 8;
   using Piece = uint4;
   static __device__ __forceinline__ Piece load(const Row& row, int i) {
     return element<uint4>(row.values, i);
@@ -122,10 +123,8 @@ __device__ __forceinline__ unsigned high_nibbles(unsigned word) { return word >>
 
 /// 16 weights, half a block. The integers are multiplied with x as they are and the block's scale is applied
 /// once to their sum: one multiply-add a weight and one conversion.
-struct Q8_0 {
-  static constexpr Format kFormat = Format::q8_0;
+struct Q8_0 : Of<Format::q8_0> {
   using Sum = float;
-  static constexpr int kAhead = 8;
   struct Piece {
     uint4 q;
     unsigned d;
@@ -179,10 +178,8 @@ __device__ __forceinline__ void multiply_add_nibbles(float4& sum, unsigned word,
 }
 
 /// A piece is a block.
-struct Q4_1 {
-  static constexpr Format kFormat = Format::q4_1;
+struct Q4_1 : Of<Format::q4_1> {
   using Sum = float4;
-  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q;
     unsigned scales;
@@ -212,10 +209,8 @@ struct Q4_1 {
 };
 
 /// A piece is a block with nibbles as of Q4_1; d is applied once to the sum of its 32 products, as of Q8_0.
-struct Q4_0 {
-  static constexpr Format kFormat = Format::q4_0;
+struct Q4_0 : Of<Format::q4_0> {
   using Sum = float;
-  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q;
     unsigned d;
@@ -261,10 +256,8 @@ struct SubScale {
 /// 32. Byte j of word y (scales) or z (minima) has sub-block j's in its lower six bits; its upper two belong to
 /// sub-block j + 4, whose lower four are in byte j of word w, the scale's in the low nibble. A piece is 16
 /// bytes of values: sixteen weights of a sub-block and sixteen of the next.
-struct Q4_K {
-  static constexpr Format kFormat = Format::q4_k;
+struct Q4_K : Of<Format::q4_k> {
   using Sum = float4;
-  static constexpr int kAhead = 4;
   struct Piece {
     uint4 q, scales;
   };
@@ -316,10 +309,8 @@ struct Q4_K {
 /// Scales and nibbles are as Q4_K's, and byte j of the 32 in front of the nibbles has the fifth bit of weight j of each
 /// sub-block, the first's lowest. A piece is 16 bytes of nibbles and the 16 bytes with their fifth bits: the eight lanes of a
 /// block read all its sectors whole.
-struct Q5_K {
-  static constexpr Format kFormat = Format::q5_k;
+struct Q5_K : Of<Format::q5_k> {
   using Sum = float4;
-  static constexpr int kAhead = 2;  // gemv_add has 80 registers, and spills with 4
   struct Piece {
     uint4 q, fifth, scales;
   };
@@ -364,10 +355,8 @@ struct Q5_K {
 /// j of the first quarter and, in the high nibble, of the third, byte j + 32 those of the second and the fourth;
 /// byte j of its 32 upper ones has the upper two bits of weight j of all four, the first quarter's lowest. A lane
 /// takes 4 bytes of each and with them four weights of each quarter, whose scales differ.
-struct Q6_K {
-  static constexpr Format kFormat = Format::q6_k;
+struct Q6_K : Of<Format::q6_k> {
   using Sum = float4;
-  static constexpr int kAhead = 4;
   struct Piece {
     unsigned low, low_32, high;
     float d;

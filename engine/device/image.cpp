@@ -59,10 +59,15 @@ std::span<const Image> images() {
 
 std::string_view images_toolkit() { return registered().toolkit; }
 
-std::uint64_t code_hash(std::string_view kernel) {
+std::uint64_t code_hash(std::string_view kernel) { return sm52_resources(kernel).code_hash; }
+
+const KernelResources& sm52_resources(std::string_view kernel) {
   const KernelResources* const found = find_resources(kGm200.arch, kernel);
-  if (found == nullptr) throw Error("no kernel '" + std::string(kernel) + "' in this build's images");
-  return found->code_hash;
+  if (found == nullptr) {
+    throw Error("this build has no " + std::string(kGm200.arch) + " image of kernel '" + std::string(kernel) +
+                "': build with " + kGm200.arch + " among the arches");
+  }
+  return *found;
 }
 
 const Image* find_image(std::string_view arch, std::string_view kernel) {

@@ -15,6 +15,8 @@ struct KernelResources {
   int local_bytes = 0;          ///< stack frame, a thread
   int spill_bytes = 0;          ///< stores and loads the compiler spilled, a thread
   std::uint64_t code_hash = 0;  ///< XXH3 of its instructions, constants and tables; 0 on PTX images
+  int loop_instructions = 0;   ///< of its main loop, nested deepest (kernels/image/loops.hpp): sm_50 to sm_62
+  int outer_instructions = 0;  ///< of the loop around that, which is counted too; 0: none
 };
 
 /// One kernels/<source>.cu compiled for one arch.
@@ -38,6 +40,8 @@ std::string_view images_toolkit();
 /// other kernels stand beside it. Throws Error on an unknown kernel.
 std::uint64_t code_hash(std::string_view kernel);
 
+/// What a kernel needs on sm_52. Throws Error on one that this build has no image of for it.
+const KernelResources& sm52_resources(std::string_view kernel);
 /// The kernel's resources on one arch, or nullptr.
 const KernelResources* find_resources(std::string_view arch, std::string_view kernel);
 /// The image of one arch that holds the kernel, or nullptr.

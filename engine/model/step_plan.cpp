@@ -89,6 +89,7 @@ class Planner {
     planned.op = op.name;
     planned.variant = variant.name;
     planned.work = op.work(params);
+    if (op.rounds != nullptr) planned.rounds = op.rounds(params);
     planned.launches =
         variant.launches(params, device_.n_sms(), {workspace_.scratch().data(), workspace_.state().data()});
     const Launch& launch = planned.launches.front();

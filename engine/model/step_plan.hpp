@@ -39,6 +39,7 @@ struct PlannedOp {
   std::string_view format;  ///< of its weights, "Q4_1"; empty where it reads no matrix
   Work work;                ///< what it takes at any context
   Work work_a_position;     ///< and what each position attended to adds
+  ProductRounds rounds;     ///< of a product's kernel, the one of `launches`
   std::vector<Launch> launches;
   std::optional<ResidentForm> resident;  ///< as the persistent kernel takes it; none: it cannot
   Writes writes = Writes::activation;

@@ -12,9 +12,11 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const GateUpParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.gate.rows, n_sms, traits(p.gate.format).sm_blocks)},
+  const unsigned shared_bytes = padded_x_bytes(p.gate);
+  return overlapping({{walking_blocks(kProductRows * p.gate.rows, n_sms, traits(p.gate.format).sm_blocks,
+                                      shared_bytes + kNormSharedBytes)},
                       kProductBlock,
-                      padded_x_bytes(p.gate)});
+                      shared_bytes});
 }
 LaunchConfig with_integers(const GateUpParams& p, int n_sms) {
   return overlapping({{int8_blocks(kProductRows * p.gate.rows, n_sms)}, kInt8Block, int8_x_bytes(p.gate)});
@@ -24,6 +26,11 @@ int exact(const GateUpParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GateUpParams& p) {
   const Work work = product_work(p.gate);
   return {2 * work.bytes - 4.0 * p.gate.rows, 2 * work.flops + 4.0 * p.gate.cols + 4.0 * p.gate.rows};
+}
+ProductRounds rounds(const GateUpParams& p) {
+  Matrix both = p.gate;
+  both.rows *= 2;
+  return product_rounds(both);
 }
 bool applies(const GateUpParams& p) { return p.gate.stride <= widest_normed(Activations::float32); }
 
@@ -42,7 +49,7 @@ const Op<GateUpParams>& gate_up_op(Format format, Activations activations) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)                                                                               \
   {"gate_up_" #format, "gate_up", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), \
-   work},
+   work, rounds},
   static constexpr Op<GateUpParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                            \
@@ -56,7 +63,7 @@ const Op<GateUpParams>& gate_up_op(Format format, Activations activations) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)                                                                              \
   {"gate_up_int8_" #format, "gate_up", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), \
-   work},
+   work, rounds},
   static constexpr Op<GateUpParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];

@@ -30,13 +30,17 @@ bool fits_int8(const GemvParams& p) {
 }
 int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
+ProductRounds rounds(const GemvParams& p) { return product_rounds(p.a); }
 
 }  // namespace
 
-unsigned walking_blocks(int rows, int n_sms, int sm_blocks) {
+unsigned walking_blocks(int rows, int n_sms, int sm_blocks, unsigned shared_bytes) {
   const auto needed = static_cast<int>(product_blocks(rows));
   if (needed <= n_sms) return static_cast<unsigned>(needed);
-  return static_cast<unsigned>(std::min(div_up(needed, n_sms), sm_blocks) * n_sms);
+  constexpr int kGranule = kGm200.shared_granularity_bytes;
+  const int block_bytes = std::max(div_up(static_cast<int>(shared_bytes), kGranule), 1) * kGranule;
+  const int at_once = std::min(sm_blocks, kGm200.shared_bytes_per_sm / block_bytes);
+  return static_cast<unsigned>(std::min(div_up(needed, n_sms), at_once) * n_sms);
 }
 
 unsigned int8_blocks(int rows, int n_sms) {
@@ -54,7 +58,7 @@ const Op<GemvParams>& gemv_op(Format format, Activations activations) {
   static constexpr Variant<GemvParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
 #undef M40LLM_VARIANTS
 #define M40LLM_OP(format, ...) \
-  {"gemv_" #format, "gemv", kVariants[static_cast<std::size_t>(Format::format)], work},
+  {"gemv_" #format, "gemv", kVariants[static_cast<std::size_t>(Format::format)], work, rounds},
   static constexpr Op<GemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                      \
@@ -65,8 +69,9 @@ const Op<GemvParams>& gemv_op(Format format, Activations activations) {
    .applies = fits_int8},
   static constexpr Variant<GemvParams> kInt8Variants[] = {M40LLM_INTEGER_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
-#define M40LLM_OP(format, ...) \
-  {"gemv_int8_" #format, "gemv", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+#define M40LLM_OP(format, ...)                                                                              \
+  {"gemv_int8_" #format, "gemv", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work, \
+   rounds},
   static constexpr Op<GemvParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];

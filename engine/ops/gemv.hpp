@@ -36,9 +36,9 @@ inline constexpr int kProductRows = 2;  ///< of a unit, which is a warp's
 constexpr unsigned product_blocks(int rows) {
   return udiv_up(rows, kProductRows * kProductBlock / kWarpSize);
 }
-/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, at most sm_blocks, or
-/// one on some.
-unsigned walking_blocks(int rows, int n_sms, int sm_blocks);
+/// Blocks whose warps walk units, so that each puts x into shared memory once: as many on all SMs, or one on some; at most
+/// sm_blocks an SM, and at most those that an M40's has shared memory for, of which each takes shared_bytes.
+unsigned walking_blocks(int rows, int n_sms, int sm_blocks, unsigned shared_bytes);
 /// Blocks of products of integers, one on each SM.
 unsigned int8_blocks(int rows, int n_sms);
 /// x in shared memory, a float4 of gap behind every eight.
@@ -50,10 +50,11 @@ constexpr bool x_fits_shared(const Matrix& a) {
 constexpr unsigned int8_x_bytes(const Matrix& a) {
   return static_cast<unsigned>(a.stride / 32 * kInt8BlockBytes + kInt8BytesBeside);
 }
-/// The widest row that is put into shared memory: the sums of 32 warps and a row's place stand beside it.
+/// What stands beside a row that is normalized in shared memory: the sums of 32 warps, and of qkv the token's place.
+inline constexpr int kNormSharedBytes = 36 * static_cast<int>(sizeof(float));
+/// The widest such row.
 constexpr int widest_normed(Activations activations) {
-  const int beside =
-      32 * static_cast<int>(sizeof(float)) + (activations == Activations::int8 ? 16 + kInt8BytesBeside : 0);
+  const int beside = kNormSharedBytes + (activations == Activations::int8 ? kInt8BytesBeside : 0);
   const int block = activations == Activations::int8 ? kInt8BlockBytes : 36 * static_cast<int>(sizeof(float));
   return (kGm200.shared_bytes_per_block - beside) / block * 32;
 }
@@ -70,6 +71,14 @@ constexpr int product_chain(const Matrix& a) {
 inline Work product_work(const Matrix& a) {
   const double n = static_cast<double>(a.rows) * a.cols;
   return {n * bits_per_weight(a.format) / 8 + 4.0 * (a.cols + a.rows), 2 * n};
+}
+/// Of a product whose units are of so many rows.
+inline ProductRounds product_rounds(const Matrix& a, int rows_a_unit = kProductRows) {
+  const FormatTraits& f = traits(a.format);
+  const double units = div_up(a.rows, rows_a_unit);
+  const double by_a_warp = div_up(a.stride / f.piece, static_cast<int>(kWarpSize));  // pieces, a lane each
+  return {static_cast<double>(a.rows) * a.cols, f.ahead * f.piece, units,
+          units * by_a_warp * rows_a_unit / f.ahead};
 }
 
 }  // namespace m40llm

@@ -14,11 +14,13 @@ namespace m40llm {
 namespace {
 
 LaunchConfig without_x(const GemvAddParams& p, int n_sms) {
-  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock});
+  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks, 0)}, kProductBlock});
 }
 LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
-  return overlapping(
-      {{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks)}, kProductBlock, padded_x_bytes(p.a)});
+  const unsigned shared_bytes = padded_x_bytes(p.a);
+  return overlapping({{walking_blocks(kProductRows * p.a.rows, n_sms, kGemvAddBlocks, shared_bytes)},
+                      kProductBlock,
+                      shared_bytes});
 }
 LaunchConfig with_integers(const GemvAddParams& p, int n_sms) {
   return overlapping({{int8_blocks(kProductRows * p.a.rows, n_sms)}, kInt8Block, int8_x_bytes(p.a)});
@@ -31,6 +33,7 @@ Work work(const GemvAddParams& p) {
   Work work = product_work(p.a);
   return {work.bytes + 4.0 * p.a.rows, work.flops + p.a.rows};
 }
+ProductRounds rounds(const GemvAddParams& p) { return product_rounds(p.a, 1); }
 
 }  // namespace
 
@@ -50,7 +53,7 @@ const Op<GemvAddParams>& gemv_add_op(Format format, Activations activations) {
   static constexpr Variant<GemvAddParams> kVariants[][2] = {M40LLM_FORMATS(M40LLM_VARIANTS)};
 #undef M40LLM_VARIANTS
 #define M40LLM_OP(format, ...) \
-  {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work},
+  {"gemv_add_" #format, "gemv_add", kVariants[static_cast<std::size_t>(Format::format)], work, rounds},
   static constexpr Op<GemvAddParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                              \
@@ -64,7 +67,7 @@ const Op<GemvAddParams>& gemv_add_op(Format format, Activations activations) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)           \
   {"gemv_add_int8_" #format, "gemv_add", \
-   std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+   std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work, rounds},
   static constexpr Op<GemvAddParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];

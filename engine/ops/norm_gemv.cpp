@@ -12,8 +12,11 @@ namespace m40llm {
 namespace {
 
 LaunchConfig config(const NormGemvParams& p, int n_sms) {
+  const unsigned shared_bytes = padded_x_bytes(p.a);
   return overlapping(
-      {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks)}, kProductBlock, padded_x_bytes(p.a)});
+      {{walking_blocks(p.a.rows, n_sms, traits(p.a.format).sm_blocks, shared_bytes + kNormSharedBytes)},
+       kProductBlock,
+       shared_bytes});
 }
 LaunchConfig with_integers(const NormGemvParams& p, int n_sms) {
   return overlapping({{int8_blocks(p.a.rows, n_sms)}, kInt8Block, int8_x_bytes(p.a)});
@@ -24,6 +27,7 @@ Work work(const NormGemvParams& p) {
   const Work work = product_work(p.a);
   return {work.bytes + 4.0 * p.a.cols, work.flops + 4.0 * p.a.cols};
 }
+ProductRounds rounds(const NormGemvParams& p) { return product_rounds(p.a); }
 bool applies(const NormGemvParams& p) { return p.a.stride <= widest_normed(Activations::float32); }
 
 }  // namespace
@@ -41,7 +45,7 @@ const Op<NormGemvParams>& norm_gemv_op(Format format, Activations activations) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)        \
   {"norm_gemv_" #format, "norm_gemv", \
-   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+   std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work, rounds},
   static constexpr Op<NormGemvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                                \
@@ -55,7 +59,7 @@ const Op<NormGemvParams>& norm_gemv_op(Format format, Activations activations) {
 #undef M40LLM_VARIANT
 #define M40LLM_OP(format, ...)             \
   {"norm_gemv_int8_" #format, "norm_gemv", \
-   std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+   std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work, rounds},
   static constexpr Op<NormGemvParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];

@@ -18,10 +18,12 @@ Matrix matrix_of(const QkvParams& p) {
 }
 
 LaunchConfig config(const QkvParams& p, int n_sms) {
-  return overlapping(
-      {{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, traits(matrix_of(p).format).sm_blocks)},
-       kProductBlock,
-       padded_x_bytes(matrix_of(p))});
+  const Matrix some = matrix_of(p);
+  const unsigned shared_bytes = padded_x_bytes(some);
+  return overlapping({{walking_blocks(p.q.rows + p.k.rows + p.v.rows, n_sms, traits(some.format).sm_blocks,
+                                      shared_bytes + kNormSharedBytes)},
+                      kProductBlock,
+                      shared_bytes});
 }
 LaunchConfig with_integers(const QkvParams& p, int n_sms) {
   return overlapping(
@@ -35,6 +37,11 @@ Work work(const QkvParams& p) {
   const double stored = 4.0 * p.q.rows + 2.0 * (p.k.rows + p.v.rows);
   return {n * bits_per_weight(matrix_of(p).format) / 8 + 8.0 * p.width + stored + 4.0 * p.n_rotated,
           2 * n + 4.0 * p.width + 3.0 * (p.q.rows + p.k.rows)};
+}
+ProductRounds rounds(const QkvParams& p) {
+  Matrix all = matrix_of(p);
+  all.rows = p.q.rows + p.k.rows + p.v.rows;
+  return product_rounds(all);
 }
 bool applies(const QkvParams& p) { return p.stride <= widest_normed(Activations::float32); }
 
@@ -51,8 +58,9 @@ const Op<QkvParams>& qkv_op(Format format, Activations activations) {
    .config_on = config},
   static constexpr Variant<QkvParams> kVariants[] = {M40LLM_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
-#define M40LLM_OP(format, ...) \
-  {"qkv_" #format, "qkv", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work},
+#define M40LLM_OP(format, ...)                                                                             \
+  {"qkv_" #format, "qkv", std::span(kVariants).subspan(static_cast<std::size_t>(Format::format), 1), work, \
+   rounds},
   static constexpr Op<QkvParams> kOps[] = {M40LLM_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
 #define M40LLM_VARIANT(format, ...)                    \
@@ -64,8 +72,9 @@ const Op<QkvParams>& qkv_op(Format format, Activations activations) {
    .config_on = with_integers},
   static constexpr Variant<QkvParams> kInt8Variants[] = {M40LLM_INTEGER_FORMATS(M40LLM_VARIANT)};
 #undef M40LLM_VARIANT
-#define M40LLM_OP(format, ...) \
-  {"qkv_int8_" #format, "qkv", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work},
+#define M40LLM_OP(format, ...)                                                                            \
+  {"qkv_int8_" #format, "qkv", std::span(kInt8Variants).subspan(integer_format(Format::format), 1), work, \
+   rounds},
   static constexpr Op<QkvParams> kInt8Ops[] = {M40LLM_INTEGER_FORMATS(M40LLM_OP)};
 #undef M40LLM_OP
   if (activations == Activations::int8 && has_integers(format)) return kInt8Ops[integer_format(format)];

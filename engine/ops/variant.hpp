@@ -16,6 +16,14 @@ struct Work {
   double flops = 0;
 };
 
+/// How often the warps of a product go round its loops (kernels/gemv.cuh), summed over all warps.
+struct ProductRounds {
+  double weights = 0;    ///< of the op; 0: it is no product
+  int lane_weights = 0;  ///< that a lane takes in one round of the loop over pieces, if the row is that long
+  double units = 0;      ///< rounds of the loop over units
+  double pieces = 0;     ///< and of the loop in it over a unit's pieces, less what its last round skips
+};
+
 /// Device memory that a variant works in besides that of its parameters; 256-byte aligned.
 struct WorkMemory {
   std::byte* scratch = nullptr;  ///< undefined contents
@@ -65,6 +73,7 @@ struct Op {
   const char* source;  ///< the file of its kernels: kernels/<source>.cu
   std::span<const Variant<Params>> variants;
   Work (*work)(const Params& params);
+  ProductRounds (*rounds)(const Params& params) = nullptr;  ///< of every variant; null: it is no product
 
   /// Null if none applies.
   const Variant<Params>* find_default_variant(const Params& params) const {

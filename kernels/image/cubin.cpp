@@ -71,6 +71,14 @@ ElfFile open_cubin(Bytes bytes) {
   return elf;
 }
 
+/// Whether its instructions are Maxwell's or Pascal's, which main_loop() reads: the low byte of the flags is the NN of sm_NN.
+bool has_bundles(Elf* elf) {
+  GElf_Ehdr header;
+  expect(gelf_getehdr(elf, &header), "header");
+  const unsigned arch = header.e_flags & 0xff;
+  return arch >= 50 && arch <= 62;
+}
+
 struct Section {
   std::string_view name;
   GElf_Shdr header;
@@ -150,12 +158,18 @@ void read_info(Bytes info, std::vector<Entry>& entries) {
   }
 }
 
-/// Of .text.<kernel>, and of the constants that the compiler made for it: .nv.constant<bank>.<kernel>, of which
-/// bank 0 holds launch and parameters and is empty in the file.
-std::uint64_t hash_code(const std::vector<Section>& sections, const std::string& kernel) {
+/// .text.<kernel>
+Bytes code_of(const std::vector<Section>& sections, const std::string& kernel) {
   const Section* const text = find_section(sections, ".text." + kernel);
   if (text == nullptr || text->bytes().empty()) fail("kernel '" + kernel + "' has no code");
-  std::uint64_t hash = XXH3_64bits(text->bytes().data(), text->bytes().size());
+  return text->bytes();
+}
+
+/// Of its code, and of the constants that the compiler made for it: .nv.constant<bank>.<kernel>, of which
+/// bank 0 holds launch and parameters and is empty in the file.
+std::uint64_t hash_code(const std::vector<Section>& sections, const std::string& kernel) {
+  const Bytes code = code_of(sections, kernel);
+  std::uint64_t hash = XXH3_64bits(code.data(), code.size());
   for (const char bank : {'2', '3', '4'}) {
     const Section* const constants =
         find_section(sections, std::string(".nv.constant") + bank + "." + kernel);
@@ -185,6 +199,7 @@ std::vector<CubinKernel> read_cubin(std::span<const std::byte> bytes) {
         fail("shared memory of " + std::to_string(bytes) + " bytes, less than is reserved");
       entry.kernel.static_shared_bytes = bytes - reserved;
     }
+    if (has_bundles(elf.get())) entry.kernel.loop = main_loop(code_of(sections, entry.kernel.name));
     entry.kernel.code_hash = hash_code(sections, entry.kernel.name);
     if (entry.kernel.registers == 0) fail("kernel '" + entry.kernel.name + "' has no count of registers");
     kernels.push_back(std::move(entry.kernel));

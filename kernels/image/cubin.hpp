@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/image/loops.hpp"
+
 /// Reads what a kernel needs off its machine code.
 namespace m40llm::image {
 
@@ -14,6 +16,7 @@ struct CubinKernel {
   int registers = 0;            ///< a thread
   int static_shared_bytes = 0;  ///< a block, without what the driver reserves
   int frame_bytes = 0;          ///< stack frame in local memory, a thread
+  LoopSizes loop = {};          ///< of sm_50 to sm_62; else zeros
   std::uint64_t code_hash = 0;  ///< XXH3 of its instructions and of its constants but the parameters' place
 };
 

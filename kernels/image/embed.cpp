@@ -36,7 +36,8 @@ std::string kernel_row(const KernelRow& row) {
   const CubinKernel& kernel = row.kernel;
   return "    {\"" + kernel.name + "\", " + std::to_string(kernel.registers) + ", " +
          std::to_string(kernel.static_shared_bytes) + ", " + std::to_string(kernel.frame_bytes) + ", " +
-         std::to_string(row.spill_bytes) + ", " + hex(kernel.code_hash) + "u},\n";
+         std::to_string(row.spill_bytes) + ", " + hex(kernel.code_hash) + "u, " +
+         std::to_string(kernel.loop.inner) + ", " + std::to_string(kernel.loop.outer) + "},\n";
 }
 
 }  // namespace

@@ -780,9 +780,14 @@ class Decode(CliTest):
         ops = {line[:24].strip(): line.split() for line in lines[2:]}
         self.assertIn("attention_decode", " ".join(ops["attention"]))
         self.assertIn("advance/row", ops["advance"])
-        shares = [float(share) for share in re.findall(r"([\d.]+) %", "\n".join(lines[2:-1]))]
+        shares = [float(share) for share in re.findall(r"([\d.]+) %", "\n".join(lines[2:-2]))]
         self.assertAlmostEqual(sum(shares), 100, delta=0.2)
-        self.assertRegex(lines[-1], r"^total +\d+ launches a token +\d+ +100.00 % +\d+$")
+        self.assertRegex(lines[-2], r"^total +\d+ launches a token +\d+ +100.00 % +\d+ +[\d.]+$")
+        # Of products the instructions a weight; of all ops the time on an M40, said to be modelled.
+        self.assertRegex(lines[1], r" i/w +M40 us +bound$")
+        self.assertRegex("\n".join(lines[2:-2]), r"(?m)^ +gate and up .* \d+\.\d\d +\d+\.\d +(bytes|issue)$")
+        self.assertRegex("\n".join(lines[2:-2]), r"(?m)^ +attention .* % +\d+ +\d+\.\d +bytes$")
+        self.assertRegex(lines[-1], r"^modelled for a Tesla M40: [\d.]+ ms a token, [\d.]+ tokens/s; with 8.1 us for each launch [\d.]+ ms")
         for way in ("graph", "launches"):
             self.assertEqual(self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", way)).stdout, result.stdout)
         separate = self.assert_ok(self.decode(path, "--plan", "--context", "7", "--way", "separate")).stdout
@@ -790,7 +795,7 @@ class Decode(CliTest):
         self.assertNotRegex(separate, r"\b(qkv|gate_up|norm_gemv|gemv_add)_")
         # Only attention depends on the context: two times 2 bytes a KV head and dimension more, a position more.
         longer = self.assert_ok(self.decode(path, "--plan", "--context", "8")).stdout.splitlines()
-        changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
+        changed = [a.split()[0] for a, b in zip(lines[2:-1], longer[2:-1]) if re.sub(r"[\d.]+ %", "", a) != re.sub(r"[\d.]+ %", "", b)]
         self.assertEqual(changed, ["attention", "total"])
         for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"],
                      ["--logits", self.folder / "x.npy"], ["--tokens", "3"], ["--special"]):
@@ -1247,6 +1252,20 @@ class Occupancy(CliTest):
                 del record["run"]
             first = first or records
             self.assertEqual(records, first)
+
+    def test_the_table_of_default_kernels(self):
+        every = self.assert_ok(run("m40llm-occupancy", "--filter", "^gemv_add_q4_0/|^residual_add/"))
+        self.assertIn("read off it: regs, shared", every.stderr)
+        self.assertIn("modelled: the others", every.stderr)
+        self.assertIn("gemv_add_q4_0/global", every.stdout)
+        default = self.assert_ok(run("m40llm-occupancy", "--filter", "^gemv_add_q4_0/|^residual_add/", "--default")).stdout
+        self.assertNotIn("gemv_add_q4_0/global", default)
+        header, *rows = default.splitlines()
+        for row in rows:
+            self.assertIn(row, every.stdout)
+            # Loop and instructions a weight stand under their names, and only of products.
+            loop = row[header.index(" loop") : header.index("i/w loop") + len("i/w loop")]
+            self.assertRegex(loop, r"^ +\d+ +\d+\.\d\d$" if row.startswith("gemv_add") else "^ +$", row)
 
     def test_nothing_matches(self):
         self.assert_error(run("m40llm-occupancy", "--filter", "zzz", "--json", self.folder / "x.jsonl"), 1, "--filter", "'zzz'")

@@ -31,7 +31,7 @@ class NvrtcTool : public testing::Test {
     const std::size_t row = table.find("{\"" + kernel + "\"");
     const std::size_t end = table.find('}', row);
     const std::size_t at = table.rfind("0x", end);
-    return table.substr(at, end - at);
+    return table.substr(at, table.find('u', at) + 1 - at);
   }
 
   KernelProject project_;
