@@ -322,12 +322,14 @@ struct Q5_K : Of<Format::q5_k> {
   template <class X>
   static __device__ __forceinline__ void multiply_add(float4& sum, const Piece& piece, const X& x, int i) {
     const auto [low, high, first] = Q4_K::sub_blocks(piece.scales, i);
-    const int shift = i % 8 / 2 * 2;
+    const int shift = fifth_shift(i);
     multiply_add_five(sum, piece.q.x, piece.fifth.x >> shift, low, high, x[first], x[first + 8]);
     multiply_add_five(sum, piece.q.y, piece.fifth.y >> shift, low, high, x[first + 1], x[first + 9]);
     multiply_add_five(sum, piece.q.z, piece.fifth.z >> shift, low, high, x[first + 2], x[first + 10]);
     multiply_add_five(sum, piece.q.w, piece.fifth.w >> shift, low, high, x[first + 3], x[first + 11]);
   }
+  /// Where the fifth bits of piece i stand in their bytes: the first sub-block's, and above it the next one's.
+  static __device__ __forceinline__ int fifth_shift(int i) { return i % 8 / 2 * 2; }
   /// As of nibbles, with the fifth bits in the lowest two of each byte of `fifth`.
   static __device__ __forceinline__ void multiply_add_five(float4& sum, unsigned word, unsigned fifth,
                                                            Scale low, Scale high, float4 x_low,

@@ -93,7 +93,7 @@ template <>
 struct Dot<Q5_K> {
   static __device__ __forceinline__ void add(float& sum, const Q5_K::Piece& piece, const int8::Row& x,
                                              int i) {
-    const int shift = i % 8 / 2 * 2;
+    const int shift = Q5_K::fifth_shift(i);
     const uint4 fifth = {piece.fifth.x >> shift, piece.fifth.y >> shift, piece.fifth.z >> shift,
                          piece.fifth.w >> shift};
     const uint4 low = {Q5_K::low_bytes(piece.q.x, fifth.x), Q5_K::low_bytes(piece.q.y, fifth.y),
