@@ -93,14 +93,16 @@ template <>
 struct Dot<Q5_K> {
   static __device__ __forceinline__ void add(float& sum, const Q5_K::Piece& piece, const int8::Row& x,
                                              int i) {
-    const int shift = Q5_K::fifth_shift(i);
-    const uint4 fifth = {piece.fifth.x >> shift, piece.fifth.y >> shift, piece.fifth.z >> shift,
-                         piece.fifth.w >> shift};
-    const uint4 low = {Q5_K::low_bytes(piece.q.x, fifth.x), Q5_K::low_bytes(piece.q.y, fifth.y),
-                       Q5_K::low_bytes(piece.q.z, fifth.z), Q5_K::low_bytes(piece.q.w, fifth.w)};
-    const uint4 high = {Q5_K::high_bytes(piece.q.x, fifth.x), Q5_K::high_bytes(piece.q.y, fifth.y),
-                        Q5_K::high_bytes(piece.q.z, fifth.z), Q5_K::high_bytes(piece.q.w, fifth.w)};
+    const uint4 q = piece.q;
+    const uint4 fifth = shifted(piece.fifth, Q5_K::fifth_shift(i));
+    const uint4 low = {Q5_K::low_bytes(q.x, fifth.x), Q5_K::low_bytes(q.y, fifth.y),
+                       Q5_K::low_bytes(q.z, fifth.z), Q5_K::low_bytes(q.w, fifth.w)};
+    const uint4 high = {Q5_K::high_bytes(q.x, fifth.x), Q5_K::high_bytes(q.y, fifth.y),
+                        Q5_K::high_bytes(q.z, fifth.z), Q5_K::high_bytes(q.w, fifth.w)};
     add_sub_blocks(sum, piece.scales, low, high, x, i);
+  }
+  static __device__ __forceinline__ uint4 shifted(uint4 v, int n) {
+    return {v.x >> n, v.y >> n, v.z >> n, v.w >> n};
   }
 };
 
