@@ -65,6 +65,14 @@ def have_gpu():
     return run("m40llm-parity", "--device", "cuda", "--op", "argmax", "--sweep", "smoke").returncode == 0
 
 
+def mapped_bytes(program):
+    """What the loadable segments of an ELF file take of the address space."""
+    data = program.read_bytes()
+    (table,), (size, n) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+    segments = [struct.unpack_from("<IIQQQQQ", data, table + i * size) for i in range(n)]  # type, flags, offset, address, -, in file, in memory
+    return max(address + memory for kind, _, _, address, _, _, memory in segments if kind == 1)
+
+
 class CliTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="m40llm_cli_")
@@ -286,11 +294,24 @@ class CommandLine(CliTest):
 
     def test_too_little_memory_is_an_error(self):
         """Wherever it runs out: also in threads of the SIMT device."""
-        for mib in range(30, 70, 1):
+        program = mapped_bytes(BIN / "m40llm-parity") + (1 << 20)  # and its loader; with less the system starts nothing
+
+        def code_with(most):
             result = run("m40llm-parity", *SIMT, "--op", "argmax", "--sweep", "smoke", "--workers", 2,
-                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20)))
-            self.assertIn(result.returncode, (0, 1, 127), (mib, result.stderr[-300:]))  # 127: no room for the libraries
-            self.assertNotIn("terminate", result.stderr, mib)
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)))
+            self.assertIn(result.returncode, (0, 1, 127), (most, result.stderr[-300:]))  # 127: no room for the libraries
+            self.assertNotIn("terminate", result.stderr, most)
+            return result.returncode
+
+        for most in range(program, program + (40 << 20), 1 << 20):
+            code_with(most)
+        # Before main() a page makes a difference.
+        too_little, enough = program, program + (40 << 20)
+        while enough - too_little > 4096:
+            middle = (too_little + enough) // 2
+            too_little, enough = (middle, enough) if code_with(middle) == 127 else (too_little, middle)
+        for most in range(enough, enough + (256 << 10), 8 << 10):
+            code_with(most)
 
     def test_a_commit_that_readers_would_refuse_is_refused(self):
         for commit in ("x", "-dirty", "ABCDEF0123", "0123456", "a" * 65, "\x1b[31m"):
