@@ -128,7 +128,7 @@ Json record(const Device& device, const Json& model, std::uint64_t step_hash, co
                          {"copies", mean(r.decode_counters.copies)},
                          {"synchronizations", mean(r.decode_counters.synchronizations)}};
   }
-  if (r.first_result_us > 0) json["first_result_us"] = r.first_result_us;
+  if (!r.latency_us.empty()) json["latency_us"] = r.latency_us;
   if (!r.fault.empty()) json["fault"] = r.fault;
   return json;
 }
@@ -177,6 +177,13 @@ void print(const Decoded& result, const Json& entry) {
         per_token["kernels"].get<double>(), per_token["allocations"].get<double>());
   }
   std::printf("]\n");
+  if (!result.latency_us.empty()) {
+    const Spread latency = spread(result.latency_us);
+    std::printf(
+        "[from a job's submission to its first result: median %.1f us, quartiles %.1f to %.1f, of %zu "
+        "jobs]\n",
+        latency.median, latency.p25, latency.p75, result.latency_us.size());
+  }
   if (!result.oracle) return;
   const OracleComparison& c = *result.oracle;
   std::printf(
@@ -224,6 +231,10 @@ int run(const std::vector<std::string>& command) {
   line.file("--logits", options.logits,
             "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
             "vocabulary), unless it fails or is cut short");
+  line.count(
+      "--latency", options.decode.n_latencies, 10000,
+      "jobs of one step, from each prompt's first token, to time behind it by each way: from the job's "
+      "submission until the host has its first result");
   line.flag("--find-not-finite", options.decode.find_not_finite,
             "a step whose logits are not finite is taken again, op by op: the first such op is named");
   bool plan = false;
@@ -237,7 +248,7 @@ int run(const std::vector<std::string>& command) {
   if (plan) {
     const std::vector<std::string> given = line.given();
     for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
-                                   "--prompt", "--prompt-file", "--special", "--tokens"}) {
+                                   "--latency", "--prompt", "--prompt-file", "--special", "--tokens"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }

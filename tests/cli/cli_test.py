@@ -814,7 +814,8 @@ class Decode(CliTest):
         changed = [a.split()[0] for a, b in zip(lines[2:], longer[2:]) if a.split()[:-3] + a.split()[-1:] != b.split()[:-3] + b.split()[-1:]]
         self.assertEqual(changed, ["attention", "total"])
         for flag in (["--json", self.folder / "x.jsonl"], ["--prompt", "a"], ["--prompt-file", "-"], ["--find-not-finite"],
-                     ["--logits", self.folder / "x.npy"], ["--tokens", "3"], ["--special"]):
+                     ["--logits", self.folder / "x.npy"], ["--tokens", "3"], ["--special"],
+                     ["--latency", "3"]):
             self.assert_error(self.decode(path, "--plan", *flag), 2, "--plan decodes nothing", flag[0])
         self.assertFalse((self.folder / "x.jsonl").exists())
 
@@ -838,8 +839,6 @@ class Decode(CliTest):
             self.assertEqual(persistent["per_token"], counts[0] | {"launches": 1, "kernels": 1})
             self.assertEqual(set(ring["per_token"].values()), {0})  # all of it is one launch, before the first token
             self.assertNotEqual(ring["source_hash"], persistent["source_hash"])
-            self.assertGreater(ring["first_result_us"], 0)
-            self.assertNotIn("first_result_us", persistent)
             self.assertEqual(counts[0]["launches"], counts[0]["kernels"])
             self.assertGreater(counts[0]["kernels"], 8)
             self.assertEqual(counts[1], counts[0] | {"launches": 1})
@@ -863,6 +862,23 @@ class Decode(CliTest):
                             ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
             result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
             self.assert_error(result, 2, "--way", part)
+    def test_latency_of_jobs(self):
+        path = self.model()
+        ways = ["separate", "launches", "graph", "persistent", "ring"]
+        flags = [path, "--prompt", "abcab", "--prompt", "Z", "--tokens", "3", "--way", ",".join(ways)]
+        plain, timed = self.folder / "plain.jsonl", self.folder / "timed.jsonl"
+        self.assertNotIn("first result", self.assert_ok(self.decode(*flags, "--json", plain)).stdout)
+        result = self.assert_ok(self.decode(*flags, "--latency", "3", "--json", timed, "--against", plain))
+        self.assertEqual(len(re.findall(r"\n\[from a job's submission to its first result: median [0-9.]+ us, quartiles [0-9.]+ to [0-9.]+, of 3 jobs\]",
+                                        result.stdout)), 2 * len(ways))
+        for without, with_it in zip(self.read_run(plain)[0], self.read_run(timed)[0], strict=True):
+            self.assertNotIn("latency_us", without)
+            self.assertEqual([len(with_it["latency_us"]), min(with_it["latency_us"]) > 0], [3, True])
+            # Jobs leave nothing behind for what follows.
+            self.assertEqual([with_it[same] for same in ("way", "logits_hash", "per_token")], [without[same] for same in ("way", "logits_hash", "per_token")])
+        for n in ("0", "-1", "10001", "x", ""):
+            self.assert_error(self.decode(path, "--prompt", "a", f"--latency={n}"), 2, "--latency")
+
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph, persistent, ring")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
         self.assert_error(self.decode(path, "--plan", "--way", "launches,graph"), 2, "--plan takes one --way", "2")

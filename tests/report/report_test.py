@@ -261,14 +261,15 @@ class Page(ReportTest):
 
     def test_each_way_to_take_a_step_has_its_own_speed(self):
         by_launches = self.find("decode", CPU)
-        by_graph = json.loads(json.dumps(by_launches)) | {"way": "graph", "decode_us": [time / 2 for time in by_launches["decode_us"]]}
+        by_graph = json.loads(json.dumps(by_launches)) | {"way": "graph", "decode_us": [time / 2 for time in by_launches["decode_us"]],
+                                                            "latency_us": [40, 10, 20, 30, 50]}
         by_graph["per_token"].update(launches=1.0, kernels=484.0)
         self.records.insert(self.records.index(by_launches), by_graph)
         self.find("end", CPU)["records"] += 1
         page = self.make_page(self.write())
         # In records that do not say it, a launch is a kernel.
-        for way, calls in (("launches", "484 / 484 / 0 / 2 / 1"), ("graph", "1 / 484 / 0 / 2 / 1")):
-            self.assertRegex(page, rf"<tr><td[^>]*>[^<]*host[^<]*, {way}</td>(<td[^>]*>[^<]*</td>)*<td[^>]*>{calls}</td>")
+        for way, calls, latency in (("launches", "484 / 484 / 0 / 2 / 1", ""), ("graph", "1 / 484 / 0 / 2 / 1", r"30 \(20 to 40\)")):
+            self.assertRegex(page, rf"<tr><td[^>]*>[^<]*host[^<]*, {way}</td>(<td[^>]*>[^<]*</td>)*<td[^>]*>{calls}</td><td[^>]*>{latency}</td>")
 
     def test_hashes_differ_unless_something_that_makes_them_does(self):
         """The rule of results/README.md; the corpus has one case judged on two devices."""
