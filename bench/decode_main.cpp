@@ -319,10 +319,6 @@ int run(const std::vector<std::string>& command) {
     if (!result.fault.empty()) {
       std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, job.prompt.name.c_str(),
                    printable_message(result.fault).c_str());
-    } else if (logits_file) {
-      logits_file->finish();
-      std::fprintf(stderr, "logits: %s (%zu steps)\n", printable(logits_file->path().string()).c_str(),
-                   logits_file->n_steps());
     }
     if (result.oracle) {
       all.steps += result.oracle->steps;
@@ -350,6 +346,11 @@ int run(const std::vector<std::string>& command) {
   if (!options.against.empty()) {
     std::cout << evidence.text() << "\n";
     if (!evidence.passed() && failed == 0 && !interrupted()) ++failed;
+  }
+  if (logits_file && failed == 0 && skipped == 0 && stdout_is_whole()) {
+    logits_file->finish();
+    std::fprintf(stderr, "logits: %s (%zu steps)\n", printable(logits_file->path().string()).c_str(),
+                 logits_file->n_steps());
   }
   return log.finish(passed, failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0,
                     options.against.empty() ? Json(nullptr) : evidence.json());
