@@ -285,12 +285,18 @@ class CommandLine(CliTest):
                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(str(path), result.stderr.splitlines()[-1])
+                self.assertFalse(path.exists())  # of no record
+            path.touch()  # that was there stays
+            self.assertEqual(run(name, *arguments, "--json", path,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))).returncode, 1)
+            self.assertEqual(path.read_bytes(), b"")
+            path.unlink()
         if MODEL:
             logits = self.folder / "x.npy"
             result = run("m40llm-decode", "--model", MODEL, "--prompt", "a", "--tokens", 1, *SIMT, "--logits", logits,
                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)))
             self.assert_error(result, 1, "--logits", "File too large")
-        self.assertEqual([file.name for file in self.folder.iterdir()], ["x.jsonl"])
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_too_little_memory_is_an_error(self):
         """Wherever it runs out: also in threads of the SIMT device."""
@@ -856,12 +862,6 @@ class Decode(CliTest):
             self.assert_ok(self.decode(path, "--prompt", "abcab", "--tokens", "3", *flags, "--json", alone, "--against", records))
             self.assertEqual([(record["way"], record["logits_hash"]) for record in self.read_run(alone)[0]], [(way, found[0]["logits_hash"])])
 
-    def test_what_is_no_way_to_take_a_step(self):
-        path, records = self.model(), self.folder / "x.jsonl"
-        for given, part in (("bogus", "'bogus' is no way"), ("graph,", "'' is no way"), ("", "--way"), ("graph,launches,graph", "'graph' is there twice"),
-                            ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
-            result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
-            self.assert_error(result, 2, "--way", part)
     def test_latency_of_jobs(self):
         path = self.model()
         ways = ["separate", "launches", "graph", "persistent", "ring"]
@@ -879,6 +879,12 @@ class Decode(CliTest):
         for n in ("0", "-1", "10001", "x", ""):
             self.assert_error(self.decode(path, "--prompt", "a", f"--latency={n}"), 2, "--latency")
 
+    def test_what_is_no_way_to_take_a_step(self):
+        path, records = self.model(), self.folder / "x.jsonl"
+        for given, part in (("bogus", "'bogus' is no way"), ("graph,", "'' is no way"), ("", "--way"), ("graph,launches,graph", "'graph' is there twice"),
+                            ("Graph", "'Graph' is no way"), ("a\x1b", "'a\\x1b' is no way")):
+            result = self.decode(path, "--prompt", "a", f"--way={given}", "--json", records)
+            self.assert_error(result, 2, "--way", part)
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "bogus"), 2, "there are separate, launches, graph, persistent, ring")
         self.assert_error(self.decode(path, "--prompt", "a", "--way", "launches,graph", "--logits", self.folder / "x.npy"), 2, "--logits", "one --way", "2")
         self.assert_error(self.decode(path, "--plan", "--way", "launches,graph"), 2, "--plan takes one --way", "2")
