@@ -456,6 +456,13 @@ class Writing(ReportTest):
             self.assertEqual([result.returncode, result.stdout, result.stderr], [130, "", "report.py: interrupted\n"], name)
             self.assertEqual([sorted(file.name for file in self.folder.iterdir()), old.read_bytes()], [["page.html", "x.jsonl"], b"old"])
 
+    def test_ctrl_c_while_modules_are_read(self):
+        (self.folder / "fastjsonschema.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+        for name in ("report.py", "refresh-records"):
+            result = subprocess.run([sys.executable, "-B", ROOT / "scripts" / name, "x.jsonl"], env=os.environ | {"PYTHONPATH": str(self.folder)},
+                                    cwd=self.folder, capture_output=True, text=True, timeout=60)
+            self.assertEqual([result.returncode, result.stdout, result.stderr], [130, "", f"{name}: interrupted\n"])
+
     def test_command_lines(self):
         self.assertEqual(self.in_a_process().returncode, 2)
         self.assertEqual(self.in_a_process("--bogus", self.write()).returncode, 2)
