@@ -138,7 +138,7 @@ Json record(const Device& device, const Json& model, Activations activations, st
                          {"copies", mean(r.decode_counters.copies)},
                          {"synchronizations", mean(r.decode_counters.synchronizations)}};
   }
-  if (r.first_result_us > 0) json["first_result_us"] = r.first_result_us;
+  if (!r.latency_us.empty()) json["latency_us"] = r.latency_us;
   if (!r.fault.empty()) json["fault"] = r.fault;
   return json;
 }
@@ -187,6 +187,13 @@ void print(const Decoded& result, const Json& entry) {
         per_token["kernels"].get<double>(), per_token["allocations"].get<double>());
   }
   std::printf("]\n");
+  if (!result.latency_us.empty()) {
+    const Spread latency = spread(result.latency_us);
+    std::printf(
+        "[from a job's submission to its first result: median %.1f us, quartiles %.1f to %.1f, of %zu "
+        "jobs]\n",
+        latency.median, latency.p25, latency.p75, result.latency_us.size());
+  }
   if (!result.oracle) return;
   const OracleComparison& c = *result.oracle;
   std::printf(
@@ -239,6 +246,10 @@ int run(const std::vector<std::string>& command) {
   line.file("--logits", options.logits,
             "write the logits of each step of the one prompt into FILE (.npy: float32, steps x "
             "vocabulary), unless it fails or is cut short");
+  line.count(
+      "--latency", options.decode.n_latencies, 10000,
+      "jobs of one step, from each prompt's first token, to time behind it by each way: from the job's "
+      "submission until the host has its first result");
   line.flag("--find-not-finite", options.decode.find_not_finite,
             "a step whose logits are not finite is taken again, op by op: the first such op is named");
   bool plan = false;
@@ -252,7 +263,7 @@ int run(const std::vector<std::string>& command) {
   if (plan) {
     const std::vector<std::string> given = line.given();
     for (const char* const flag : {"--json", "--logits", "--oracle", "--against", "--find-not-finite",
-                                   "--prompt", "--prompt-file", "--special", "--tokens"}) {
+                                   "--latency", "--prompt", "--prompt-file", "--special", "--tokens"}) {
       if (std::ranges::count(given, flag) != 0)
         throw UsageError(std::string("--plan decodes nothing: ") + flag + " is not expected with it");
     }
@@ -324,10 +335,6 @@ int run(const std::vector<std::string>& command) {
     if (!result.fault.empty()) {
       std::fprintf(stderr, "%s: error: %s: %s\n", kProgram, job.prompt.name.c_str(),
                    printable_message(result.fault).c_str());
-    } else if (logits_file) {
-      logits_file->finish();
-      std::fprintf(stderr, "logits: %s (%zu steps)\n", printable(logits_file->path().string()).c_str(),
-                   logits_file->n_steps());
     }
     if (result.oracle) {
       all.steps += result.oracle->steps;
@@ -355,6 +362,11 @@ int run(const std::vector<std::string>& command) {
   if (!options.against.empty()) {
     std::cout << evidence.text() << "\n";
     if (!evidence.passed() && failed == 0 && !interrupted()) ++failed;
+  }
+  if (logits_file && failed == 0 && skipped == 0 && stdout_is_whole()) {
+    logits_file->finish();
+    std::fprintf(stderr, "logits: %s (%zu steps)\n", printable(logits_file->path().string()).c_str(),
+                 logits_file->n_steps());
   }
   return log.finish(passed, failed, skipped, skipped != 0 ? "interrupted" : "", failed != 0 ? 1 : 0,
                     options.against.empty() ? Json(nullptr) : evidence.json());

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "bench/latency.hpp"
 #include "bench/options.hpp"
 #include "bench/records.hpp"
 #include "engine/decode/find_not_finite.hpp"
@@ -131,10 +132,11 @@ Decoded Decoder::decode(const std::vector<int>& prompt, Way way, const OraclePro
   bool follows_oracle = oracle != nullptr;
   OracleComparison comparison;
   std::size_t fed = 0;
+  int first_choice = 0;
   const auto on_step = [&](const DecodeStep& step) {
     const bool in_prompt = fed < prompt.size();
     (in_prompt ? result.prompt_us : result.decode_us).push_back(step.time_us);
-    if (fed == 0) result.first_result_us = step.since_submit_us;
+    if (fed == 0) first_choice = step.next;
     if (!in_prompt) {
       result.decode_counters.launches += step.counters.launches;
       result.decode_counters.kernels += step.counters.kernels;
@@ -170,6 +172,17 @@ Decoded Decoder::decode(const std::vector<int>& prompt, Way way, const OraclePro
   }
   if (oracle != nullptr && result.fault.empty() && !bench::interrupted())
     result.oracle = follows_oracle ? last_step(comparison, *oracle, fed) : forced(*oracle);
+  if (result.fault.empty() && !bench::interrupted() && options_.n_latencies > 0) {
+    for (const FirstResult& job :
+         first_results(device_, *stream_, model_, way, prompt.front(), options_.n_latencies)) {
+      result.latency_us.push_back(job.latency_us);
+      if (job.token != first_choice && result.fault.empty()) {
+        result.fault = "job " + std::to_string(result.latency_us.size()) + " of --latency chose token " +
+                       std::to_string(job.token) + "; expected " + std::to_string(first_choice) +
+                       ", as the prompt's first step";
+      }
+    }
+  }
   if (result.fault.empty() && bench::interrupted()) {
     result.stopped = "interrupted";
     result.oracle.reset();  // of a part

@@ -23,6 +23,7 @@ inline constexpr int kDefaultContext = 2048;
 struct DecodeOptions {
   std::string model;
   int n_tokens = 64;                               ///< to generate at most
+  int n_latencies = 0;                             ///< jobs of one step to time, behind each prompt
   int n_context = 0;                               ///< 0: the model's, at most kDefaultContext
   SpecialTokens special = SpecialTokens::as_text;  ///< in prompts
   Activations activations = Activations::float32;  ///< what products multiply quantized weights with
@@ -39,8 +40,7 @@ struct Decoded {
   /// V at the end), or not the bits expected. Empty: nothing.
   std::string fault;
   std::vector<double> prompt_us, decode_us;
-  double first_result_us =
-      0;  ///< by Way::ring: from the submission of the job until the host has its first result
+  std::vector<double> latency_us;  ///< of jobs of one step, from the prompt's first token
   DeviceCounters decode_counters;  ///< sums over the decode steps
   std::vector<std::uint64_t> logits_hashes;
   std::optional<OracleComparison> oracle;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
@@ -52,21 +53,30 @@ void watch_for_stop() {
   }
 }
 
-const char* program_of_terminate = "";
+const char* program_of_terminate = nullptr;  // null before main()
+
+[[noreturn]] void say_lack_of_memory(const char* program) {
+  for (const char* part : {"\n", program, ": error: not enough memory on this machine\n"})
+    static_cast<void>(::write(STDERR_FILENO, part, std::strlen(part)) == 0);
+  ::_exit(1);
+}
 
 /// Where an exception can go no further (a thread of the SIMT device, a destructor), too little memory is still
 /// an error and no crash. Nothing here allocates.
 [[noreturn]] void end_for_lack_of_memory() {
+  // There is not even room for an exception.
+  if (program_of_terminate == nullptr) say_lack_of_memory(program_invocation_short_name);
   try {
     if (std::current_exception() != nullptr) std::rethrow_exception(std::current_exception());
   } catch (const std::bad_alloc&) {
-    for (const char* part : {"\n", program_of_terminate, ": error: not enough memory on this machine\n"})
-      static_cast<void>(::write(STDERR_FILENO, part, std::strlen(part)) == 0);
-    ::_exit(1);
+    say_lack_of_memory(program_of_terminate);
   } catch (...) {
   }
   std::abort();
 }
+
+/// Static objects of libraries take memory before main(): CLI11's validators do.
+[[gnu::constructor(101)]] void watch_the_start() { std::set_terminate(end_for_lack_of_memory); }
 
 /// A program may be started with some of its standard descriptors closed. The next file opened would get that
 /// number, and the console's text land in it.
@@ -140,7 +150,6 @@ int run_program(const char* program, int argc, char** argv,
   watch_for_stop();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of write(), as a full disk is
   program_of_terminate = program;
-  std::set_terminate(end_for_lack_of_memory);
   std::vector<std::string> command(argv, argv + argc);
   if (command.empty()) command.emplace_back(program);
   const auto fail = [program](const std::string& what, int code) {

@@ -51,13 +51,16 @@ std::string holder_of(const struct stat& file) {
   return "";
 }
 
-/// Opened for appending, without waiting for whoever reads a pipe.
-int open_for_appending(const std::filesystem::path& path) {
+/// Opened for appending, without waiting for whoever reads a pipe; `made`: it was not there before.
+int open_for_appending(const std::filesystem::path& path, bool& made) {
   struct stat status {};
-  const bool special = ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+  const bool exists = ::stat(path.c_str(), &status) == 0;
   const int flags = O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  return special ? ::open(path.c_str(), O_WRONLY | flags)
-                 : ::open(path.c_str(), O_RDWR | O_CREAT | flags, 0644);
+  if (exists && !S_ISREG(status.st_mode)) return ::open(path.c_str(), O_WRONLY | flags);
+  const int file = exists ? -1 : ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | flags, 0644);
+  made = file >= 0;
+  // Not made: another run was faster, or a link leads to where nothing is yet.
+  return made ? file : ::open(path.c_str(), O_RDWR | O_CREAT | flags, 0644);
 }
 
 /// Where the last line of a regular file's `size` bytes begins if it has no newline; `size` if it has one.
@@ -118,7 +121,8 @@ RecordWriter::RecordWriter(const std::filesystem::path& path, const Json& header
                   "' for records: " + system_message(error.value()));
     }
   }
-  file_ = Descriptor(open_for_appending(path));
+  bool made = false;
+  file_ = Descriptor(open_for_appending(path, made));
   struct stat status {};
   if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0)
     throw Error("cannot open '" + path.string() + "' for records: " + system_message(errno));
@@ -137,7 +141,12 @@ RecordWriter::RecordWriter(const std::filesystem::path& path, const Json& header
       throw Error("cannot open '" + path.string() + "' for records: " + system_message(errno));
     size_ = status.st_size;
   }
-  write_line(header);
+  try {
+    write_line(header);
+  } catch (...) {
+    if (made && size_ == 0) ::unlink(path.c_str());  // it holds no record
+    throw;
+  }
 }
 
 void RecordWriter::lock() {
@@ -274,18 +283,25 @@ void RecordWriter::sync() {
   expect_size(mine.st_size);
 }
 
-Records read_records(const std::filesystem::path& path) {
-  const std::string text = read_file(path, kMostFileBytes);
-  Records result;
-  std::map<std::string, std::size_t> by_id;
+namespace {
+
+struct Line {
+  std::string where;
+  nlohmann::json record;
+};
+
+/// The whole lines of a text, each a record; `dropped` says what was left out at its end.
+std::vector<Line> read_lines(const std::string& text, const std::string& file,
+                             std::optional<std::string>& dropped) {
+  std::vector<Line> lines;
   std::size_t begin = 0;
   for (std::size_t n = 1; begin < text.size(); ++n) {
-    const std::string where = "'" + path.string() + "' line " + std::to_string(n);
+    const std::string where = "'" + file + "' line " + std::to_string(n);
     const std::size_t end = text.find('\n', begin);
     const std::string_view line =
         std::string_view(text).substr(begin, end == std::string::npos ? end : end - begin);
     if (end == std::string::npos) {
-      result.dropped =
+      dropped =
           where + " is torn (" + std::to_string(line.size()) + " bytes without a newline) and was dropped";
       break;
     }
@@ -302,30 +318,47 @@ Records read_records(const std::filesystem::path& path) {
     }
     if (const std::string fault = record_fault(record); !fault.empty())
       throw Error(where + " is not a record: " + fault + " in '" + excerpt(line) + "'");
-    const std::string id = record["run"];
-    const bool is_header = record["kind"] == "header";
-    const auto [run, is_new] = by_id.try_emplace(id, result.runs.size());
-    if (is_header != is_new)
-      throw Error(where + ": run " + id +
-                  (is_header ? " begins a second time" : " has no header before this record"));
-    if (is_header) {
-      result.runs.push_back({std::move(record), {}, nullptr});
-      continue;
-    }
+    lines.push_back({where, std::move(record)});
+  }
+  return lines;
+}
+
+}  // namespace
+
+Records read_records(const std::filesystem::path& path) {
+  Records result;
+  std::vector<Line> lines = read_lines(read_file(path, kMostFileBytes), path.string(), result.dropped);
+  std::map<std::string, std::size_t> by_id;
+  for (Line& line : lines) {
+    if (line.record["kind"] != "header") continue;
+    const std::string id = line.record["run"];
+    if (!by_id.emplace(id, result.runs.size()).second)
+      throw Error(line.where + ": run " + id + " begins a second time");
+    result.runs.push_back({std::move(line.record), {}, nullptr});
+  }
+  std::map<std::string, std::string> ends;  // where they stand
+  for (Line& line : lines) {
+    if (line.record.is_null()) continue;  // a header
+    const std::string id = line.record["run"];
+    const auto run = by_id.find(id);
+    if (run == by_id.end()) throw Error(line.where + ": run " + id + " has no header");
     RunRecords& its = result.runs[run->second];
-    if (!its.end.is_null()) throw Error(where + ": run " + id + " has ended before this record");
-    if (record["device_kind"] != its.header["device_kind"])
-      throw Error(where + ": device_kind is not that of its run's header");
-    if (record["kind"] != "end") {
-      its.records.push_back(std::move(record));
+    if (line.record["device_kind"] != its.header["device_kind"])
+      throw Error(line.where + ": device_kind is not that of its run's header");
+    if (line.record["kind"] != "end") {
+      its.records.push_back(std::move(line.record));
       continue;
     }
+    if (!ends.emplace(id, line.where).second) throw Error(line.where + ": run " + id + " ends a second time");
+    its.end = std::move(line.record);
+  }
+  for (const auto& [id, where] : ends) {
+    const RunRecords& its = result.runs[by_id.at(id)];
     const std::size_t found = its.records.size() + 1;  // with the header
-    if (record["records"] != found) {
-      throw Error(where + ": run " + id + " wrote " + record["records"].dump() + " records, and " +
-                  std::to_string(found) + " are here: records were lost");
+    if (its.end["records"] != found) {
+      throw Error(where + ": run " + id + " wrote " + its.end["records"].dump() + " records, and " +
+                  std::to_string(found) + " are here: some were lost or are there twice");
     }
-    its.end = std::move(record);
   }
   if (result.runs.empty())
     throw Error("'" + path.string() + "' holds no records" + (result.dropped ? ": " + *result.dropped : ""));

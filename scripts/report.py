@@ -21,6 +21,9 @@ try:
     from records import RecordsError, printable, read, reason
 except ImportError as error:
     sys.exit(f"report.py: error: {error}: run scripts/setup and use .venv/bin/python")
+except KeyboardInterrupt:
+    print("report.py: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 GOOD, BAD, DOUBT = "#1a7f4b", "#b3261e", "#8a6100"
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e4e7eb"
@@ -438,6 +441,7 @@ def draw_tokens(page, found, title, text):
     for index, (arm, mine) in enumerate(timed.items()):
         times = [time for _, record in mine for time in record["decode_us"] if time > 0]
         prompt = [time for _, record in mine for time in record["prompt_us"] if time > 0]
+        latency = [time for _, record in mine for time in record.get("latency_us", [])]
         colour = page.colour[mine[0][0].arm]
         p25, median, p75 = (1e6 / quantile(times, p) for p in (0.75, 0.5, 0.25))
         slowest, fastest = 1e6 / max(times), 1e6 / min(times)
@@ -450,11 +454,13 @@ def draw_tokens(page, found, title, text):
         cost = next((record["per_token"] for _, record in mine if record["per_token"]), None)
         rows.append([arm, f"{1e6 * len(times) / sum(times):,.4g}", f"{median:,.4g}", f"{p25:,.4g} to {p75:,.4g}", f"{len(times):,}",
                      f"{1e6 * len(prompt) / sum(prompt):,.4g}" if prompt else "",
-                     f"{cost['launches']:g} / {cost.get('kernels', cost['launches']):g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}" if cost else ""])
+                     f"{cost['launches']:g} / {cost.get('kernels', cost['launches']):g} / {cost['allocations']:g} / {cost['copies']:g} / {cost['synchronizations']:g}" if cost else "",
+                     f"{quantile(latency, 0.5):,.4g} ({quantile(latency, 0.25):,.4g} to {quantile(latency, 0.75):,.4g})" if latency else ""])
     if traces:
         page.plot(traces, list(timed), "tokens/s, a decode step", None, row_height=52, legend=False, rangemode="tozero")
     page.add("{}", table(["device, image, way", "tokens/s (mean)", "median", "middle half", "tokens", "prompt tokens/s",
-                          "launches / kernels / allocations / copies / waits a token"], rows, set(range(1, 7))))
+                          "launches / kernels / allocations / copies / waits a token",
+                          "us from a job to its first result (middle half)"], rows, set(range(1, 8))))
 
 
 def draw_texts(page, runs):

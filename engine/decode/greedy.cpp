@@ -65,7 +65,6 @@ class SteppedByRing final : public Steps {
     std::optional<RingResult> result;
     while (!result) result = ring_.wait(std::chrono::minutes(1));
     step.next = result->token;
-    step.since_submit_us = result->since_submit_us;
   }
 
  private:

@@ -13,11 +13,10 @@ namespace m40llm {
 /// What one token took: from the call that queues its forward pass, by Way::ring from where the host has room for its
 /// result, until the host knows the next token.
 struct DecodeStep {
-  int token = 0;               ///< fed
-  int next = 0;                ///< the largest logit's
-  double time_us = 0;          ///< wall
-  double since_submit_us = 0;  ///< by Way::ring: likewise, from the job's submission
-  DeviceCounters counters;     ///< calls during that time
+  int token = 0;            ///< fed
+  int next = 0;             ///< the largest logit's
+  double time_us = 0;       ///< wall
+  DeviceCounters counters;  ///< calls during that time
 };
 
 /// A step whose logits are not all finite: no token follows from it. The message names position, fed token,

@@ -15,17 +15,6 @@
 namespace m40llm {
 namespace {
 
-struct Registered {
-  std::string_view toolkit;
-  std::vector<Image> images;
-};
-
-/// Made at its first use, so that it does not matter in which order a program's files begin.
-Registered& registered() {
-  static Registered all;
-  return all;
-}
-
 /// A name would be looked up in one of two images, and which would be chance.
 void expect_names_once(const std::vector<Image>& images) {
   std::map<std::pair<std::string_view, std::string_view>, std::string_view> seen;
@@ -42,14 +31,11 @@ void expect_names_once(const std::vector<Image>& images) {
 
 }  // namespace
 
-RegisterImages::RegisterImages(std::string_view toolkit, std::span<const Image> images) {
-  registered().toolkit = toolkit;
-  registered().images.insert(registered().images.end(), images.begin(), images.end());
-}
-
 std::span<const Image> images() {
   static const std::vector<Image> all = [] {
-    std::vector<Image> collected = registered().images;
+    std::vector<Image> collected;
+    for (const RegisterImages* some = RegisterImages::last_; some != nullptr; some = some->before_)
+      collected.insert(collected.end(), some->images_.begin(), some->images_.end());
     std::ranges::sort(collected, {}, [](const Image& image) { return std::tie(image.source, image.arch); });
     expect_names_once(collected);
     return collected;
@@ -57,7 +43,9 @@ std::span<const Image> images() {
   return all;
 }
 
-std::string_view images_toolkit() { return registered().toolkit; }
+std::string_view images_toolkit() {
+  return RegisterImages::last_ == nullptr ? std::string_view() : RegisterImages::last_->toolkit_;
+}
 
 std::uint64_t code_hash(std::string_view kernel) { return sm52_resources(kernel).code_hash; }
 

@@ -197,6 +197,20 @@ TEST_F(RecordsTest, LinesOfTwoRunsGoToTheirOwn) {
   EXPECT_TRUE(read.runs[1].end.is_null());  // cut short, although another run ended
 }
 
+TEST_F(RecordsTest, ReadsLinesInAnyOrder) {
+  const std::string header = kHeader.dump() + "\n";
+  const std::string parity = example::parity().dump() + "\n";
+  const std::string end = example::end().dump() + "\n";
+  for (const std::string& text : {parity + header + end, end + parity + header, end + header + parity}) {
+    put(text);
+    const Records read = read_records(file_);
+    ASSERT_EQ(read.runs.size(), 1U) << text;
+    EXPECT_EQ(read.runs[0].records.size(), 1U);
+    EXPECT_EQ(read.runs[0].header["kind"], "header");
+    EXPECT_EQ(read.runs[0].end["kind"], "end");
+  }
+}
+
 TEST_F(RecordsTest, WhatBelongsToNoRunIsRefused) {
   const std::string parity = example::parity().dump() + "\n";
   const std::string header = kHeader.dump() + "\n";
@@ -206,9 +220,11 @@ TEST_F(RecordsTest, WhatBelongsToNoRunIsRefused) {
   for (const auto& [text, why] :
        {std::pair{parity, "line 1: run 0000000000abcdef has no header"},
         std::pair{header + header, "line 2: run 0000000000abcdef begins a second time"},
-        std::pair{header + parity + end + parity, "line 4: run 0000000000abcdef has ended"},
+        std::pair{header + parity + end + end, "line 4: run 0000000000abcdef ends a second time"},
+        std::pair{header + parity + end + parity,
+                  "line 3: run 0000000000abcdef wrote 2 records, and 3 are here"},
         std::pair{header + end,
-                  "line 2: run 0000000000abcdef wrote 2 records, and 1 are here: records were lost"},
+                  "line 2: run 0000000000abcdef wrote 2 records, and 1 are here: some were lost"},
         std::pair{header + cpu.dump() + "\n", "line 2: device_kind is not that of its run's header"},
         std::pair{std::string(), "no records"}, std::pair{header.substr(0, 20), "no records"}}) {
     put(text);

@@ -91,6 +91,12 @@ TEST(Schema, OlderRunsDoNotSayHowManyKernelsAToken) {
   EXPECT_NE(fault_of(with(decode(), "/per_token/kernels", "485")), "");
 }
 
+TEST(Schema, LatenciesAreOfOneJobAtLeast) {
+  EXPECT_EQ(fault_of(with(decode(), "/latency_us", {12.5, 13.0})), "");
+  EXPECT_NE(fault_of(with(decode(), "/latency_us", Json::array())), "");
+  EXPECT_NE(fault_of(with(decode(), "/latency_us", {12.5, 0})), "");
+}
+
 /// As --rotate --graph records it; older runs have none of it.
 Json timed_beside_a_read() {
   Json record = bench();

@@ -1,5 +1,5 @@
 """scripts/run on a tree of stand-ins: which steps follow one that fails. --help of all scripts, which does nothing else, and words that a
-script would leave out of account. And what scripts/gpu-bundle and scripts/synthetic-model leave."""
+script would leave out of account. What scripts/gpu-bundle and scripts/synthetic-model leave, and which parts scripts/gpu-run does."""
 import os
 import pathlib
 import resource
@@ -130,6 +130,67 @@ class GpuBundle(unittest.TestCase):
     def test_it_takes_no_arguments(self):
         self.assertEqual(self.run_it("out"), (2, "gpu-bundle: error: no argument is expected; got 'out'\n"))
         self.assertIsNone(self.packed())
+
+
+class GpuRun(unittest.TestCase):
+    """scripts/gpu-run on a bundle of stand-ins: which programs a part starts, with what."""
+
+    TESTS = [("m40llm_cuda_tests", ""), ("m40llm_language_tests", "")]
+    ARMS = [(f"m40llm-{program}", image) for image in ("compute_52", "auto") for program in ("parity", "decode", "bench")]
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.folder / "bin").mkdir()
+        (self.folder / "model.gguf").touch()
+        for name in dict(self.TESTS + self.ARMS):
+            self.stand_in(name, "")
+
+    def stand_in(self, name, command):
+        path = self.folder / "bin" / name
+        path.write_text(f'#!/bin/sh\necho "$(basename "$0") $*" >>"{self.folder}/done"\n{command}\n')
+        path.chmod(0o755)
+
+    def run_it(self, *parts):
+        """The exit code, what stands on stderr, and the command lines that were started, split."""
+        (self.folder / "done").unlink(missing_ok=True)
+        result = subprocess.run([ROOT / "scripts/gpu-run", self.folder, self.folder / "model.gguf", self.folder / "out", *parts],
+                                capture_output=True, text=True, timeout=60)
+        done = self.folder / "done"
+        return result.returncode, result.stderr, [line.split() for line in done.read_text().splitlines()] if done.exists() else []
+
+    def steps(self, *parts):
+        code, err, lines = self.run_it(*parts)
+        self.assertEqual([code, err], [0, ""])
+        for line in lines:  # to the arm's file
+            if "--image" in line:
+                self.assertEqual(line[line.index("--json") + 1], f"{self.folder}/out/{line[line.index('--image') + 1]}.jsonl")
+        return [(line[0], line[line.index("--image") + 1] if "--image" in line else "") for line in lines]
+
+    def test_all_parts_and_some(self):
+        self.assertEqual(self.steps(), self.TESTS + self.ARMS)
+        self.assertEqual(self.steps("tests"), self.TESTS)
+        self.assertEqual(self.steps("auto-bench", "compute_52-decode"), [self.ARMS[5], self.ARMS[1]])
+        for step in self.ARMS:
+            self.assertEqual(self.steps(f"{step[1]}-{step[0].removeprefix('m40llm-')}"), [step])
+
+    def test_every_way_is_decoded(self):
+        (line,) = self.run_it("auto-decode")[2]
+        self.assertEqual(line[line.index("--way") + 1], "separate,launches,graph,persistent,ring")
+        self.assertIn("--latency", line)
+
+    def test_what_is_no_part(self):
+        for part in ("bogus", "", "auto", "tests compute_52-parity", "parity"):
+            code, err, lines = self.run_it("tests", part)
+            self.assertEqual([code, lines], [2, []], part)
+            self.assertRegex(err, rf"^gpu-run: error: '{part}' is no part; expected of tests compute_52-parity .* auto-bench\n$")
+
+    def test_one_that_fails_does_not_keep_the_others_from_being_done(self):
+        self.stand_in("m40llm-parity", "exit 3")
+        code, _, lines = self.run_it()
+        self.assertEqual([code, len(lines)], [1, 8])
+        self.stand_in("m40llm-parity", "exit 130")
+        code, _, lines = self.run_it()
+        self.assertEqual([code, len(lines)], [130, 3])
 
 
 class SyntheticModel(unittest.TestCase):

@@ -474,6 +474,20 @@ class Logits(DecodeTest):
         path = self.model(lambda model: model.set.update({("blk.0.ffn_up.weight", 0): [math.nan]}))
         self.assertEqual(self.decode(path, "--prompt", "Z", "--logits", out).returncode, 1)
         self.assertEqual(list(self.folder.iterdir()), [path])
+        # What decides that a run has failed may come behind its last step.
+        path, oracle, records = self.model(), self.folder / "oracle.json", self.folder / "x.jsonl"
+        token = Model().metadata["tokenizer.ggml.tokens"].index("Z")
+        step = {"ids": [5, 6], "logits": [1e3, -1e3], "log_sum_exp": 3.0}
+        oracle.write_text(json.dumps({"prompts": [{"text": "Z", "prompt_tokens": [token], "tokens": [5], "steps": [step] * 2}]}))
+        self.assert_ok(self.decode(path, "--prompt", "c", "--json", records))
+        for arguments in (["--oracle", oracle], ["--against", records]):
+            result = self.decode(path, "--prompt", "Z", "--tokens", "1", "--logits", out, *arguments)
+            self.assertEqual([result.returncode, "logits:" in result.stderr], [1, False])
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(self.decode(path, "--prompt", "Z", "--logits", out, stdout=full).returncode, 1)
+        self.assertEqual(sorted(self.folder.iterdir()), [path, oracle, records])
+        oracle.unlink()
+        records.unlink()
 
         def limit():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

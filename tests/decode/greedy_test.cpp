@@ -138,7 +138,6 @@ TEST_P(Greedy, CountsTheSameCallsForEveryToken) {
     EXPECT_EQ(step.counters.synchronizations, by_ring ? 0U : 1U);
     EXPECT_EQ(step.counters.allocations, 0U);
     EXPECT_GT(step.time_us, 0);
-    EXPECT_EQ(step.since_submit_us > 0, by_ring);
   }
 }
 

@@ -8,7 +8,7 @@
 
 #include "engine/decode/greedy.hpp"
 #include "engine/decode/ring.hpp"
-#include "engine/device/simt/simt_device.hpp"
+#include "engine/device/open.hpp"
 #include "tests/model/model_file.hpp"
 
 namespace m40llm::testing {
@@ -48,7 +48,7 @@ ModelFile q8_0_model() { return ModelFile({.types = {gguf::TensorType::q8_0}}); 
 struct Rig {
   explicit Rig(const DeviceOptions& options, const ModelFile& model_file = q8_0_model())
       : file(model_file),
-        device(open_simt_device(options)),
+        device(open_device(options)),
         stream(device->create_stream()),
         model(*device, *stream, file.file, kRoom) {}
 
@@ -68,20 +68,32 @@ struct Rig {
   }
   std::vector<float> logits() { return model.logits().download(*stream); }
 
+  /// So many looks at the host, and at other blocks, that a grid which waits needs about `time` for: three reads across PCIe
+  /// take a GPU two microseconds, one of the L2 a quarter of one; the SIMT device looks every half millisecond.
+  unsigned lease_looks(std::chrono::milliseconds time) const { return looks_in(time, 500); }
+  unsigned looks(std::chrono::milliseconds time) const { return looks_in(time, 4000); }
+
+  RingOptions ring_of(unsigned n_jobs, unsigned n_results, unsigned start = 0) const {
+    return {.n_jobs = n_jobs,
+            .n_results = n_results,
+            .n_blocks = 3,
+            .lease_period = 2ms,
+            .looks = looks(8s),
+            .start = start};
+  }
+
   OpenModelFile file;
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
   Llama model;
-};
 
-RingOptions ring_of(unsigned n_jobs, unsigned n_results, unsigned start = 0) {
-  return {.n_jobs = n_jobs,
-          .n_results = n_results,
-          .n_blocks = 3,
-          .lease_period = 2ms,
-          .looks = 1u << 14,
-          .start = start};
-}
+ private:
+  unsigned looks_in(std::chrono::milliseconds time, unsigned of_gpu_in_a_ms) const {
+    constexpr unsigned kOfSimt = 2;
+    const bool on_gpu = device->info().kind == DeviceKind::cuda;
+    return static_cast<unsigned>(time.count()) * (on_gpu ? of_gpu_in_a_ms : kOfSimt);
+  }
+};
 
 unsigned submit(Ring& ring, const Job& job, std::span<const int> stops = {}) {
   const std::optional<unsigned> number = ring.submit(job.prompt, job.n_tokens, stops);
@@ -128,7 +140,7 @@ void jobs_are_done_in_order_once(const DeviceOptions& options) {
   for (int i = 0; i < kJobs; ++i) expected.push_back(rig.by_graph(job_of(i)));
   const std::vector<float> logits = rig.logits();
   for (const unsigned start : {0u, 0u - 3u, 0u - 9u, (1u << 29) - 3u}) {
-    Ring ring(*rig.device, rig.model, ring_of(4, 8, start));
+    Ring ring(*rig.device, rig.model, rig.ring_of(4, 8, start));
     for (int first = 0; first < kJobs; first += 4) {
       for (int i = first; i < first + 4; ++i)
         require(submit(ring, job_of(i)) == start + static_cast<unsigned>(i), "another number");
@@ -144,15 +156,20 @@ void jobs_are_done_in_order_once(const DeviceOptions& options) {
   }
 }
 
-/// Blocks run as far as they can, the first or the last one first: where one does not wait it is early.
-void the_barrier_wraps_at_any_op(const DeviceOptions&) {
+/// Blocks of the SIMT device run as far as they can, the first or the last one first: where one does not wait it is early.
+void the_barrier_wraps_at_any_op(const DeviceOptions& given) {
   constexpr unsigned kBlocks = 3;
   constexpr unsigned kBarriers = 16;  // of a step, and before it
-  for (const SimtOrder order : {SimtOrder::ascending, SimtOrder::descending}) {
-    Rig rig({.simt_order = order, .simt_workers = 1});
+  std::vector<DeviceOptions> all{given};
+  if (given.device == "simt") {
+    all = {{.device = "simt", .simt_order = SimtOrder::ascending, .simt_workers = 1},
+           {.device = "simt", .simt_order = SimtOrder::descending, .simt_workers = 1}};
+  }
+  for (const DeviceOptions& options : all) {
+    Rig rig(options);
     const Given expected = rig.by_graph(job_of(2));
     for (unsigned n = 1; n <= kBarriers; ++n) {
-      Ring ring(*rig.device, rig.model, ring_of(1, 8, 0u - n * kBlocks));
+      Ring ring(*rig.device, rig.model, rig.ring_of(1, 8, 0u - n * kBlocks));
       require_same(rest_of(ring, submit(ring, job_of(2))), expected,
                    "a wrap at barrier " + std::to_string(n));
     }
@@ -163,7 +180,7 @@ void results_wait_for_a_slow_host(const DeviceOptions& options) {
   Rig rig(options);
   const Given expected = rig.by_graph(kLong);
   for (const unsigned n_results : {1u, 2u, 4u}) {
-    Ring ring(*rig.device, rig.model, ring_of(2, n_results));
+    Ring ring(*rig.device, rig.model, rig.ring_of(2, n_results));
     for (int round = 0; round < 2; ++round) {
       const unsigned job = submit(ring, kLong);
       Given given;
@@ -184,7 +201,7 @@ void a_job_is_cancelled_before_its_next_step(const DeviceOptions& options) {
   Rig rig(options);
   const Given all = rig.by_graph(kLong);
   const Given other = rig.by_graph(job_of(5));
-  Ring ring(*rig.device, rig.model, ring_of(4, 1));
+  Ring ring(*rig.device, rig.model, rig.ring_of(4, 1));
   for (int round = 0; round < 3; ++round) {
     const unsigned first = submit(ring, kLong);
     const unsigned queued = submit(ring, kLong);
@@ -206,7 +223,7 @@ void a_stop_ends_what_works_and_what_waits(const DeviceOptions& options) {
   Rig rig(options);
   for (const unsigned n_results : {1u, 64u}) {
     for (const int taken : {-1, 0, 2}) {  // -1: idle
-      Ring ring(*rig.device, rig.model, ring_of(2, n_results));
+      Ring ring(*rig.device, rig.model, rig.ring_of(2, n_results));
       if (taken >= 0) submit(ring, kLong);
       for (int i = 0; i < taken; ++i) next(ring);
       std::this_thread::sleep_for(5ms);
@@ -218,7 +235,7 @@ void a_stop_ends_what_works_and_what_waits(const DeviceOptions& options) {
     }
   }
   // Jobs for a second: most are not begun when it stops.
-  Ring ring(*rig.device, rig.model, ring_of(64, 2048));
+  Ring ring(*rig.device, rig.model, rig.ring_of(64, 2048));
   for (int i = 0; i < 64; ++i) submit(ring, kLong);
   next(ring);
   ring.stop();
@@ -230,8 +247,9 @@ void a_stop_ends_what_works_and_what_waits(const DeviceOptions& options) {
 void idle_is_not_dead(const DeviceOptions& options) {
   Rig rig(options);
   const Given expected = rig.by_graph(job_of(2));
-  RingOptions patient = ring_of(2, 8);
-  patient.lease_looks = patient.looks = 3000;  // gone in less than the host's silence
+  RingOptions patient = rig.ring_of(2, 8);
+  patient.lease_looks = rig.lease_looks(1500ms);  // gone in less than the host's silence
+  patient.looks = rig.looks(1500ms);
   Ring ring(*rig.device, rig.model, patient);
   for (int round = 0; round < 2; ++round) {
     require_same(rest_of(ring, submit(ring, job_of(2))), expected, "a job after idle time");
@@ -242,9 +260,9 @@ void idle_is_not_dead(const DeviceOptions& options) {
 void without_a_lease_the_grid_ends(const DeviceOptions& options) {
   Rig rig(options);
   const Given expected = rig.by_graph(job_of(2));
-  RingOptions short_lease = ring_of(2, 1);
+  RingOptions short_lease = rig.ring_of(2, 1);
   short_lease.lease_period = 0ms;
-  short_lease.lease_looks = 2500;
+  short_lease.lease_looks = rig.lease_looks(1250ms);
   const auto ends = [](const Ring& ring) {
     const auto until = std::chrono::steady_clock::now() + kPatience;
     while (!ring.has_ended() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(1ms);
@@ -268,7 +286,8 @@ void without_a_lease_the_grid_ends(const DeviceOptions& options) {
     ring.poll();
   } catch (const DeviceFault& fault) {
     require(std::string(fault.what()) ==
-                "kernel 'ring_decode' ended by itself: the host's lease stood still at 2500 looks",
+                "kernel 'ring_decode' ended by itself: the host's lease stood still at " +
+                    std::to_string(short_lease.lease_looks) + " looks",
             fault.what());
     return;
   }
@@ -292,7 +311,7 @@ void a_stop_token_ends_its_job(const DeviceOptions& options) {
   expected.tokens.resize(n_steps);
   expected.kinds.resize(n_steps);
   expected.kinds.back() = RingKind::stop_token;
-  Ring ring(*rig.device, rig.model, ring_of(2, 64));
+  Ring ring(*rig.device, rig.model, rig.ring_of(2, 64));
   require_same(rest_of(ring, submit(ring, kLong, stops)), expected, "a job with stops");
   require_same(rest_of(ring, submit(ring, job_of(2))), behind, "a job behind it");
 }
@@ -301,7 +320,7 @@ void a_job_that_is_not_finite_ends(const DeviceOptions& options) {
   ModelFile file = q8_0_model();
   file.tensors.at("output_norm.weight").planted = {0, std::numeric_limits<double>::quiet_NaN()};
   Rig rig(options, file);
-  Ring ring(*rig.device, rig.model, ring_of(2, 8));
+  Ring ring(*rig.device, rig.model, rig.ring_of(2, 8));
   for (int round = 0; round < 2; ++round)
     require_same(rest_of(ring, submit(ring, kLong)), {{~0}, {RingKind::not_finite}}, "a job of NaN");
 }
@@ -325,7 +344,7 @@ std::span<const RingCheck> ring_checks() { return kChecks; }
 std::string first_wrong_ring() {
   for (const RingCheck& check : kChecks) {
     try {
-      check.run({.simt_workers = 2});
+      check.run({.device = "simt", .simt_workers = 2});
     } catch (const std::exception& wrong) {
       return std::string(check.name) + ": " + wrong.what();
     }

@@ -24,7 +24,10 @@ class RingOwes : public ::testing::TestWithParam<std::tuple<RingCheck, SimtOrder
 
 TEST_P(RingOwes, ItsHost) {
   const auto& [check, order, workers] = GetParam();
-  check.run({.simt_seed = workers, .simt_order = order, .simt_workers = workers});
+  check.run({.device = "simt",
+             .simt_seed = order == SimtOrder::random ? workers : 0,
+             .simt_order = order,
+             .simt_workers = workers});
 }
 
 constexpr std::array kOrders{std::pair{SimtOrder::ascending, "ascending"},

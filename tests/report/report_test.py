@@ -261,14 +261,15 @@ class Page(ReportTest):
 
     def test_each_way_to_take_a_step_has_its_own_speed(self):
         by_launches = self.find("decode", CPU)
-        by_graph = json.loads(json.dumps(by_launches)) | {"way": "graph", "decode_us": [time / 2 for time in by_launches["decode_us"]]}
+        by_graph = json.loads(json.dumps(by_launches)) | {"way": "graph", "decode_us": [time / 2 for time in by_launches["decode_us"]],
+                                                            "latency_us": [40, 10, 20, 30, 50]}
         by_graph["per_token"].update(launches=1.0, kernels=484.0)
         self.records.insert(self.records.index(by_launches), by_graph)
         self.find("end", CPU)["records"] += 1
         page = self.make_page(self.write())
         # In records that do not say it, a launch is a kernel.
-        for way, calls in (("launches", "484 / 484 / 0 / 2 / 1"), ("graph", "1 / 484 / 0 / 2 / 1")):
-            self.assertRegex(page, rf"<tr><td[^>]*>[^<]*host[^<]*, {way}</td>(<td[^>]*>[^<]*</td>)*<td[^>]*>{calls}</td>")
+        for way, calls, latency in (("launches", "484 / 484 / 0 / 2 / 1", ""), ("graph", "1 / 484 / 0 / 2 / 1", r"30 \(20 to 40\)")):
+            self.assertRegex(page, rf"<tr><td[^>]*>[^<]*host[^<]*, {way}</td>(<td[^>]*>[^<]*</td>)*<td[^>]*>{calls}</td><td[^>]*>{latency}</td>")
 
     def test_hashes_differ_unless_something_that_makes_them_does(self):
         """The rule of results/README.md; the corpus has one case judged on two devices."""
@@ -454,6 +455,13 @@ class Writing(ReportTest):
                                     capture_output=True, text=True, timeout=60)
             self.assertEqual([result.returncode, result.stdout, result.stderr], [130, "", "report.py: interrupted\n"], name)
             self.assertEqual([sorted(file.name for file in self.folder.iterdir()), old.read_bytes()], [["page.html", "x.jsonl"], b"old"])
+
+    def test_ctrl_c_while_modules_are_read(self):
+        (self.folder / "fastjsonschema.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+        for name in ("report.py", "refresh-records"):
+            result = subprocess.run([sys.executable, "-B", ROOT / "scripts" / name, "x.jsonl"], env=os.environ | {"PYTHONPATH": str(self.folder)},
+                                    cwd=self.folder, capture_output=True, text=True, timeout=60)
+            self.assertEqual([result.returncode, result.stdout, result.stderr], [130, "", f"{name}: interrupted\n"])
 
     def test_command_lines(self):
         self.assertEqual(self.in_a_process().returncode, 2)
