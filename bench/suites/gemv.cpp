@@ -54,8 +54,11 @@ class Gemv final : public OpSuite<GemvParams> {
   std::vector<TensorMemory> tensors(const Shape& shape) const override {
     const std::uint64_t rows = size_at(shape, "rows");
     const std::uint64_t cols = size_at(shape, "cols");
-    return {input_memory("a", gguf::tensor_type(format_), rows, cols),
-            input_memory<float>("x", (cols + 31) / 32 * 32), output_memory<float>("y", rows)};
+    std::vector<TensorMemory> all{input_memory("a", gguf::tensor_type(format_), rows, cols),
+                                  input_memory<float>("x", (cols + 31) / 32 * 32),
+                                  output_memory<float>("y", rows)};
+    if (activations_ == Activations::int8) all.push_back(reference_memory((cols + 31) / 32 * 32));
+    return all;
   }
   std::vector<IntProduct> int_products(const Shape&) const override { return {}; }
 
@@ -67,16 +70,15 @@ class Gemv final : public OpSuite<GemvParams> {
     ProductInputs made = make_product_inputs(inputs, format_, rows, cols, c.seed, activations_);
     made.x.resize(static_cast<std::size_t>(params.a.stride), 0.0f);
     const bool int8 = activations_ == Activations::int8;
-    const std::vector<double> x =
-        int8 ? reference::rounded_to_int8(made.x) : std::vector<double>(made.x.begin(), made.x.end());
+    const std::vector<double> rounded = int8 ? reference::rounded_to_int8(made.x) : std::vector<double>();
 
     Expected<float> expected;
     for (std::size_t row = 0; row < rows; ++row) {
       Product product;
-      reference::for_each_weight(in_reference(format_), made.a.row(row),
-                                 [&](std::size_t i, const reference::Weight& w) {
-                                   product.add(w.value(), w.expanded_magnitude(), x[i]);
-                                 });
+      reference::for_each_weight(
+          in_reference(format_), made.a.row(row), [&](std::size_t i, const reference::Weight& w) {
+            product.add(w.value(), w.expanded_magnitude(), int8 ? rounded[i] : made.x[i]);
+          });
       expected.want.push_back(product.value);
       if (inputs.starts_with("R")) expected.bound.push_back(random_bound(product, chain));
       // With 8-bit activations the largest of a block times a half is more bits than a float has.

@@ -85,6 +85,7 @@ TEST(CaseMemory, IsWhatTheCaseThenHolds) {
 
 TEST(CaseMemory, IsAskedForBeforeAnythingIsMade) {
   const std::unique_ptr<Device> device = simt(100'000'000);
+  (void)suites();  // whose list is made by the first who asks
   for (const char* line :
        {"gemv_f32/global rows=65536,cols=65536 R seed=1", "gemv_q4_1/global rows=65536,cols=65536 R seed=1",
         "embedding_f16/element n_vocab=16777216,width=16777216 random seed=1",

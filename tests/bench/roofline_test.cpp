@@ -17,7 +17,7 @@ Matrix matrix(Format format, int rows, int cols) { return {nullptr, nullptr, row
 TEST(ProductRounds, AreThoseOfTheKernelsLoops) {
   GemvParams two{};
   two.a = matrix(Format::f16, 2047, 2048);
-  const ProductRounds of_two = gemv_op(Format::f16).rounds(two);
+  const ProductRounds of_two = gemv_op(Format::f16, Activations::float32).rounds(two);
   EXPECT_EQ(of_two.weights, 2047.0 * 2048);
   EXPECT_EQ(of_two.lane_weights, 64);
   EXPECT_EQ(of_two.units, 1024);
@@ -25,14 +25,14 @@ TEST(ProductRounds, AreThoseOfTheKernelsLoops) {
 
   GemvAddParams one{};
   one.a = matrix(Format::f16, 2047, 2056);
-  const ProductRounds of_one = gemv_add_op(Format::f16).rounds(one);
+  const ProductRounds of_one = gemv_add_op(Format::f16, Activations::float32).rounds(one);
   EXPECT_EQ(of_one.lane_weights, 64);
   EXPECT_EQ(of_one.units, 2047);
   EXPECT_EQ(of_one.pieces, 2047 * 1.125);  // 257 pieces, 256 a round by eight times 32
 
   GateUpParams both{};
   both.gate = both.up = matrix(Format::q4_k, 8192, 2048);
-  const ProductRounds of_both = gate_up_op(Format::q4_k).rounds(both);
+  const ProductRounds of_both = gate_up_op(Format::q4_k, Activations::float32).rounds(both);
   EXPECT_EQ(of_both.weights, 2.0 * 8192 * 2048);
   EXPECT_EQ(of_both.lane_weights, 128);
   EXPECT_EQ(of_both.units, 8192);
@@ -42,7 +42,7 @@ TEST(ProductRounds, AreThoseOfTheKernelsLoops) {
   three.width = three.stride = 2048;
   three.q = matrix(Format::q8_0, 2048, 2048);
   three.k = three.v = matrix(Format::q8_0, 512, 2048);
-  const ProductRounds of_three = qkv_op(Format::q8_0).rounds(three);
+  const ProductRounds of_three = qkv_op(Format::q8_0, Activations::float32).rounds(three);
   EXPECT_EQ(of_three.weights, 3072.0 * 2048);
   EXPECT_EQ(of_three.units, 1536);
   EXPECT_EQ(of_three.pieces, 1536);  // 128 pieces a row, 128 a round

@@ -82,7 +82,8 @@ TEST(Tables, WorkCountsTheScalesOfWeights) {
     EXPECT_EQ(embedding_op(format.format).work(row).bytes, bytes(1) + 4.0 * kCols) << format.name;
     GemvParams product{};
     product.a = matrix;
-    EXPECT_EQ(gemv_op(format.format, Activations::float32).work(product).bytes, bytes(kRows) + 4.0 * (kRows + kCols))
+    EXPECT_EQ(gemv_op(format.format, Activations::float32).work(product).bytes,
+              bytes(kRows) + 4.0 * (kRows + kCols))
         << format.name;
   }
 }
@@ -113,13 +114,15 @@ void for_each_resident_launch(const See& see) {
   for (int cols = 256; cols <= 16384; cols += 32) {
     for (const FormatTraits& format : kFormats) {
       const Matrix a{nullptr, nullptr, kRows, cols, cols, format.format};
-      look(gemv_add_op(format.format), GemvAddParams{a, nullptr, nullptr});
-      look(norm_gemv_op(format.format), NormGemvParams{a, nullptr, nullptr, nullptr, 0});
-      look(gate_up_op(format.format), GateUpParams{a, a, nullptr, nullptr, nullptr, 0});
       QkvParams qkv{};
       qkv.q = qkv.k = qkv.v = a;
       qkv.width = qkv.stride = cols;
-      look(qkv_op(format.format), qkv);
+      for (const Activations x : {Activations::float32, Activations::int8}) {
+        look(gemv_add_op(format.format, x), GemvAddParams{a, nullptr, nullptr});
+        look(norm_gemv_op(format.format, x), NormGemvParams{a, nullptr, nullptr, nullptr, 0});
+        look(gate_up_op(format.format, x), GateUpParams{a, a, nullptr, nullptr, nullptr, 0});
+        look(qkv_op(format.format, x), qkv);
+      }
     }
   }
   const bench::Suite& attention = bench::suite(kAttentionDecode.name);
@@ -201,7 +204,7 @@ TEST(Tables, ProductsHaveTheTwoLoopsThatAreCounted) {
       EXPECT_GT(kernel.outer_instructions, kernel.loop_instructions) << kernel.name;
     }
   }
-  EXPECT_EQ(n_kernels, 7 * std::size(kFormats));
+  EXPECT_EQ(n_kernels, 7 * std::size(kFormats) + 5 * (std::size(kFormats) - kFloatFormats));
 }
 
 }  // namespace
