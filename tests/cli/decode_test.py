@@ -10,9 +10,10 @@ import resource
 import signal
 import struct
 import subprocess
+import sys
 import unittest
 
-from cli_test import BIN, SIMT, TIMEOUT_S, CliTest, TinyModel, run, start, wait
+from cli_test import BIN, ROOT, SIMT, TIMEOUT_S, CliTest, TinyModel, run, start, wait
 
 I32, BOOL, ARRAY = 5, 7, 9
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
@@ -285,6 +286,48 @@ class Ends(DecodeTest):
     def test_no_other_name(self):
         for kind in (NORMAL, CONTROL, USER_DEFINED):
             self.assertEqual(self.ends_by("<|im_start|>", kind)[1]["stopped"], "length")
+
+
+class Activations(DecodeTest):
+    """Of 8 bits: other bits than floats, and the same by every way that has them."""
+
+    def quantized(self):
+        path = self.folder / "toy.gguf"
+        subprocess.run([sys.executable, "-B", ROOT / "scripts/synthetic-model", "toy", "Q4_K", path], check=True, capture_output=True)
+        return path
+
+    def records(self, path, activations, *arguments):
+        file = self.folder / f"{activations}.jsonl"
+        result = self.decode(path, "--prompt", "A", "--tokens", "3", "--context", "8", "--activations", activations, "--json", file, *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [record for record in map(json.loads, file.read_text().splitlines()) if record["kind"] == "decode"]
+
+    def test_have_bits_of_their_own(self):
+        path = self.quantized()
+        floats = self.records(path, "float32", "--way", "graph")
+        integers = self.records(path, "int8", "--way", "separate,launches,graph")
+        self.assertEqual([record["activations"] for record in floats + integers], ["float32"] + 3 * ["int8"])
+        self.assertEqual([record["logits_hash"] for record in integers], 3 * [integers[0]["logits_hash"]])
+        self.assertNotEqual(integers[0]["logits_hash"], floats[0]["logits_hash"])
+
+    def test_are_compared_with_their_like_alone(self):
+        path = self.quantized()
+        self.records(path, "float32")
+        arguments = ["--prompt", "A", "--tokens", "3", "--context", "8", "--against", self.folder / "float32.jsonl"]
+        self.assertEqual(self.decode(path, *arguments).returncode, 0)
+        result = self.decode(path, *arguments, "--activations", "int8")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("nothing was compared", result.stdout + result.stderr)
+
+    def test_that_a_way_lacks_are_refused(self):
+        path = self.quantized()
+        for way in ("persistent", "ring"):
+            result = self.decode(path, "--prompt", "A", "--activations", "int8", "--way", way)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("qkv_int8_q4_k/int8", result.stderr)
+
+    def test_of_another_name(self):
+        self.assert_error(self.decode("x.gguf", "--prompt", "A", "--activations", "int4"), 2, "'int4'", "float32, int8")
 
 
 class Context(DecodeTest):
