@@ -330,6 +330,21 @@ class Denormal final : public Centred {
   bool has_exponents_of_float() const { return format_ == Format::f32 || format_ == Format::bf16; }
 };
 
+/// What "S-denormal" is for activations of 8 bits.
+class Tiny final : public Centred {
+ public:
+  using Centred::Centred;
+  std::vector<float> x() override {
+    std::vector<float> x(cols_);
+    int exponent = 0;
+    for (std::size_t i = 0; i < cols_; ++i) {
+      if (i % 32 == 0) exponent = x_.between(-102, -99);
+      x[i] = x_.over_binades(exponent, exponent + 1);
+    }
+    return x;
+  }
+};
+
 class Signs final : public Centred {
  public:
   using Centred::Centred;
@@ -483,6 +498,8 @@ std::unique_ptr<Maker> make_maker(std::string_view inputs, Format format, std::s
   if (inputs == "S-constant") return std::make_unique<Constant>(format, cols, seed);
   if (inputs == "S-outlier") return std::make_unique<Outlier>(format, cols, seed);
   if (inputs == "S-cancel") return std::make_unique<Cancelling>(format, cols, seed);
+  if (inputs == "S-denormal" && activations == Activations::int8)
+    return std::make_unique<Tiny>(format, cols, seed);
   if (inputs == "S-denormal") return std::make_unique<Denormal>(format, cols, seed);
   if (inputs == "R-signs") return std::make_unique<Signs>(format, cols, seed);
   if (inputs == "E-patterns") return std::make_unique<ExactPatterns>(format, cols, seed);

@@ -53,7 +53,8 @@ struct ProductInputs {
 /// - "S-constant": constant rows.
 /// - "S-outlier": one in 64 inputs about 1e4 times the others.
 /// - "S-cancel": pairs of terms that cancel but for their last bits.
-/// - "S-denormal": products below the normal numbers.
+/// - "S-denormal": products below the normal numbers. For activations of 8 bits weights as in "R", and each 32 x just
+///   above or below the 2^-100 that they are zeros from.
 /// - "R-signs": as R, scales and minima of both signs; of formats in blocks alone.
 /// - "E-patterns", exact: a row's one weight or block that is not zero is one bit pattern of the format (of its
 ///   scales), infinities, NaN and denormals first, every 16-bit one from 65544 rows of few columns on; x is 1.

@@ -19,12 +19,38 @@ LaunchConfig a_warp_a_unit(const GemvParams& p) { return {{product_blocks(p.a.ro
 LaunchConfig with_x(const GemvParams& p) {
   return {{product_blocks(p.a.rows)}, kProductBlock, padded_x_bytes(p.a)};
 }
-/// d of x's block, times w's, and the sums of a lane's pieces in turn.
-int int8_chain(const Matrix& a) { return div_up(a.stride, traits(a.format).piece * 32) + kWarpSumChain + 2; }
+/// Of Dot<F> (kernels/formats_int8.cuh): roundings that a piece adds to the longest chain of a lane's sum, and those that
+/// the first piece has in front of its own. Integers and their products have none, nor has d of x: it is what x is
+/// judged with.
+struct Int8Chain {
+  int piece, first;
+};
+Int8Chain int8_chain(Format format) {
+  switch (format) {
+    case Format::q8_0:
+    case Format::q4_0:
+      return {1, 1};  // w's d times x's
+    case Format::q4_1:
+      return {2, 1};
+    case Format::q4_k:
+    case Format::q5_k:
+      return {2, 2};  // the values of two sub-blocks, and their sum
+    case Format::q6_k:
+      return {1, 4};  // those of four quarters
+    case Format::f32:
+    case Format::f16:
+    case Format::bf16:
+      break;
+  }
+  throw Error(std::string("format '") + traits(format).name + "' has no integers");
+}
 LaunchConfig with_integers(const GemvParams& p) {
   return {{udiv_up(p.a.rows, kProductRows * kInt8Block / kWarpSize)}, kInt8Block, int8_x_bytes(p.a)};
 }
-int chain_int8(const GemvParams& p, int) { return int8_chain(p.a); }
+int chain_int8(const GemvParams& p, int) {
+  const auto [piece, first] = int8_chain(p.a.format);
+  return first + div_up(p.a.stride, traits(p.a.format).piece * 32) * piece + kWarpSumChain;
+}
 bool fits_int8(const GemvParams& p) {
   return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
 }

@@ -69,6 +69,7 @@ inline Counted fmaf(Counted a, Counted b, Counted c) { return Counted::after(a, 
 inline Counted sqrtf(Counted a) { return Counted::after(a); }
 inline Counted rintf(Counted a) { return a; }
 
+/// Those of 0. A block of x as 8-bit integers is zeros then, and its scale, which x is judged with, counts none.
 inline unsigned float_to_bits(Counted) { return 0; }
 inline Counted min_of(Counted a, Counted b) { return a.count() > b.count() ? a : b; }
 inline Counted max_of(Counted a, Counted b) { return a.count() > b.count() ? a : b; }

@@ -21,6 +21,7 @@ void language_bits(LanguageParams);
 void language_half_to_float(LanguageParams);
 void language_halfs_to_floats(LanguageParams);
 void language_arithmetic(LanguageParams);
+void language_dot4(LanguageParams);
 void language_collectives(LanguageParams);
 void language_group_sum_32(LanguageParams);
 void language_group_sum_96(LanguageParams);
@@ -175,6 +176,28 @@ std::string arithmetic_is_ieee(Device& device) {
   return compare("fmaf, * and +, /, sqrtf, larger", got, want);
 }
 
+/// Every pair of signed bytes in each of the four places, random ones in the others. The sums they are added to are small,
+/// and of either sign where the result wraps around or just does not.
+std::string dot_products_wrap_around(Device& device) {
+  constexpr std::uint32_t kPairs = 1 << 16, n = 4 * kPairs;
+  constexpr std::uint32_t kSums[] = {0, 1000, 0x7fffffff, 0x80000000, 0x7fffc000, 0x80004000};
+  Random random(4, 0);
+  Words in, want;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::uint32_t pair = i % kPairs, shift = i / kPairs * 8, others = ~(0xffu << shift);
+    const auto a = (static_cast<std::uint32_t>(random.bits() >> 32) & others) | (pair & 255) << shift;
+    const auto b = (static_cast<std::uint32_t>(random.bits() >> 32) & others) | (pair >> 8) << shift;
+    const std::uint32_t sum = kSums[random.below(6)];
+    in.insert(in.end(), {a, b, sum});
+    std::int64_t total = sum;
+    const auto a_bytes = std::bit_cast<std::array<std::int8_t, 4>>(a);
+    const auto b_bytes = std::bit_cast<std::array<std::int8_t, 4>>(b);
+    for (std::size_t j = 0; j < 4; ++j) total += a_bytes[j] * b_bytes[j];
+    want.push_back(static_cast<std::uint32_t>(total));
+  }
+  return compare("dot4", run(device, {"language_dot4", language_dot4, kWide, 0, 1, n}, in, n), want);
+}
+
 /// Numbers whose sum depends on the order of additions; with_specials: infinities and zeros of both signs too.
 Words floats_to_sum(std::size_t n, std::uint64_t seed, bool with_specials) {
   Random random(seed, 0);
@@ -315,6 +338,7 @@ constexpr Check kChecks[] = {
     {"halfs_to_floats", eight_halves_keep_their_order},
     {"bits", bits_stay},
     {"arithmetic", arithmetic_is_ieee},
+    {"dot4", dot_products_wrap_around},
     {"warps", warps_compute_what_they_state},
     {"group_sum", groups_sum_in_the_stated_order},
     {"atomics", atomics_lose_nothing},

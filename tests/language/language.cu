@@ -57,6 +57,13 @@ extern "C" __global__ void language_arithmetic(LanguageParams p) {
   });
 }
 
+// in (n, 3): a, b, sum.
+extern "C" __global__ void language_dot4(LanguageParams p) {
+  for_all(p, [&](unsigned i) {
+    p.out[i] = static_cast<unsigned>(dot4(p.in[3 * i], p.in[3 * i + 1], static_cast<int>(p.in[3 * i + 2])));
+  });
+}
+
 // One float a thread of the grid. out (threads, 7 + 2 * 6): sums of v and of -2 v over 1, 2, ..., 32 lanes at the end.
 extern "C" __global__ void language_collectives(LanguageParams p) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
