@@ -1,4 +1,5 @@
-// Two ways, for every format (formats.cuh says how a lane reads it); both have the same bits:
+// Two ways, for every format (formats.cuh says how a lane reads it); both have the same bits. For formats of integers also
+// an op of its own, with other bits, that multiplies them with x as integers (int8.cuh).
 // 1. ..._shared: x once a block into shared memory, where two rows a warp share each read of it.
 // 2. ..._global: x from global memory, for rows too wide for the other.
 #include "kernels/gemv.cuh"

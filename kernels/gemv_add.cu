@@ -1,4 +1,4 @@
-// The two ways of gemv, for every format.
+// The two ways of gemv, for every format, and its op with integers.
 #include "kernels/gemv_add.cuh"
 
 #define M40LLM_KERNELS(format, ...)                                             \
