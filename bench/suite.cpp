@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
+
+#include "kernels/formats.h"
 
 namespace m40llm::bench {
 namespace {
@@ -94,13 +97,30 @@ std::span<const std::unique_ptr<Suite>> suites() {
   return all;
 }
 
+namespace {
+
+/// "gemv_FORMAT" of "gemv_q4_1", so that a message has an op once and not for each format.
+std::string without_format(const std::string& op) {
+  for (const FormatTraits& format : kFormats) {
+    const std::string end = std::string("_") + format.name;
+    if (op.ends_with(end)) return op.substr(0, op.size() - end.size()) + "_FORMAT";
+  }
+  return op;
+}
+
+}  // namespace
+
 const Suite& suite(std::string_view op) {
-  std::string known;
+  std::set<std::string> known;
   for (const auto& suite : suites()) {
     if (suite->op() == op) return *suite;
-    known += (known.empty() ? "" : ", ") + suite->op();
+    known.insert(without_format(suite->op()));
   }
-  throw UsageError("there is no op '" + std::string(op) + "'; there are " + known);
+  std::string message = "there is no op '" + std::string(op) + "'; there are ";
+  for (const std::string& each : known) message += each + ", ";
+  message += "where FORMAT is one of";
+  for (const FormatTraits& format : kFormats) message += std::string(" ") + format.name;
+  throw UsageError(message + " (of ..._int8_FORMAT one of those with integers)");
 }
 
 }  // namespace m40llm::bench
