@@ -51,9 +51,7 @@ int chain_int8(const GemvParams& p, int) {
   const auto [piece, first] = int8_chain(p.a.format);
   return first + div_up(p.a.stride, traits(p.a.format).piece * 32) * piece + kWarpSumChain;
 }
-bool fits_int8(const GemvParams& p) {
-  return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
-}
+bool fits_int8(const GemvParams& p) { return int8_x_fits_shared(p.a); }
 int chain(const GemvParams& p, int) { return product_chain(p.a); }
 Work work(const GemvParams& p) { return product_work(p.a); }
 ProductRounds rounds(const GemvParams& p) { return product_rounds(p.a); }

@@ -50,6 +50,9 @@ constexpr bool x_fits_shared(const Matrix& a) {
 constexpr unsigned int8_x_bytes(const Matrix& a) {
   return static_cast<unsigned>(a.stride / 32 * kInt8BlockBytes + kInt8BytesBeside);
 }
+constexpr bool int8_x_fits_shared(const Matrix& a) {
+  return int8_x_bytes(a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
+}
 /// What stands beside a row that is normalized in shared memory: the sums of 32 warps, and of qkv the token's place.
 inline constexpr int kNormSharedBytes = 36 * static_cast<int>(sizeof(float));
 /// The widest such row.
@@ -59,7 +62,7 @@ constexpr int widest_normed(Activations activations) {
   return (kGm200.shared_bytes_per_block - beside) / block * 32;
 }
 /// Of one of the integer formats, its place in a table of them alone.
-constexpr bool has_integers(Format format) { return traits(format).block > 1; }
+constexpr bool has_integers(Format format) { return static_cast<int>(format) >= kFloatFormats; }
 constexpr std::size_t integer_format(Format format) {
   return static_cast<std::size_t>(format) - kFloatFormats;
 }

@@ -25,9 +25,7 @@ LaunchConfig with_x(const GemvAddParams& p, int n_sms) {
 LaunchConfig with_integers(const GemvAddParams& p, int n_sms) {
   return overlapping({{int8_blocks(kProductRows * p.a.rows, n_sms)}, kInt8Block, int8_x_bytes(p.a)});
 }
-bool fits_int8(const GemvAddParams& p) {
-  return int8_x_bytes(p.a) <= static_cast<unsigned>(kGm200.shared_bytes_per_block);
-}
+bool fits_int8(const GemvAddParams& p) { return int8_x_fits_shared(p.a); }
 int exact(const GemvAddParams&, int) { return 0; }  // the bits of separate ops
 Work work(const GemvAddParams& p) {
   Work work = product_work(p.a);
